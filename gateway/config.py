@@ -1,0 +1,138 @@
+"""Configuration: what can be set, with which default?
+
+`config.toml` maps onto these dataclasses: a table is a dataclass, a setting its field. The comment
+of a field in `config.toml` and its row in `docs/configuration.md` are checked against this file.
+`gateway.configfile` reads and checks the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gateway.targets import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """`[server]`: the listening side."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    max_body_bytes: int = 32 * 1024 * 1024
+    first_heartbeat_s: float = 45.0
+    heartbeat_s: float = 15.0
+    drain_s: float = 30.0
+    metrics: Literal["protected", "open"] = "protected"
+    log: Literal["json", "off"] = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """`[database]`: keys and the ledger."""
+
+    url: str = "sqlite:data/sluice.db"
+    synchronous: Literal["normal", "full"] = "normal"
+    commit_timeout_s: float = 1.0
+    lease_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """`[keys]`: virtual keys. `pepper` is `env:NAME` or `file:PATH`; a missing file is made."""
+
+    pepper: str = "file:data/pepper"
+    max_stale_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """`[calls]`: one call from end to end."""
+
+    deadline_s: float = 600.0
+    client_gone: Literal["cancel", "finish"] = "cancel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRule:
+    """`[retry.rules.KIND]`: what to do after an error of this kind.
+
+    `same_target`: further attempts at the same target; `next_target`: may another one be tried?
+    """
+
+    same_target: int = 0
+    next_target: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """`[retry]`: back-off is `base_s` · 2ⁿ with full jitter, at most `max_s`."""
+
+    max_attempts: int = 6
+    base_s: float = 0.25
+    max_s: float = 8.0
+    max_retry_after_s: float = 30.0
+    rules: Mapping[str, RetryRule] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """`[providers.NAME]`: switched on when all that it names (`env:`, `file:`) is there."""
+
+    kind: str
+    lane: Literal["native", "library", "echo"] | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    required: bool = False
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    forward_headers: tuple[str, ...] = ("openai-beta", "traceparent", "tracestate")
+    use_env_proxies: bool = False
+    models: tuple[str, ...] = ()
+    list_models: bool = False
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """`[models.NAME]`: a name of your own for one or more targets, in order of preference."""
+
+    targets: tuple[str, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """`[model_info."provider/model"]`: corrects or completes what litellm's table says.
+
+    `price` holds litellm's names (`input_cost_per_token`, …) in dollars.
+    """
+
+    like: str | None = None
+    context_window: int | None = None
+    max_prompt_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    vision: bool | None = None
+    audio: bool | None = None
+    tools: bool | None = None
+    json_schema: bool | None = None
+    price: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole file."""
+
+    server: Server = Server()
+    database: Database = Database()
+    keys: Keys = Keys()
+    calls: Calls = Calls()
+    retry: Retry = Retry()
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    models: Mapping[str, Alias] = field(default_factory=dict)
+    model_info: Mapping[str, ModelInfo] = field(default_factory=dict)

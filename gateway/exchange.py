@@ -1,0 +1,310 @@
+"""What passes along the request path: a `Call` in, a `Completion` or a `Stream` back.
+
+A policy is one async callable. It may answer by itself, change the call, call `call_next` once,
+never or often, and look at the reply:
+
+    async def __call__(self, call: Call, call_next: Handler) -> Reply: ...
+
+`chain()` folds policies and the upstream lanes into one `Handler`. Refusals and failures are
+exceptions (`gateway.errors`). What is learned on the way is added to the call's `Trace`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, TypeVar
+
+import orjson
+
+from gateway.errors import SluiceError
+from gateway.keys import VirtualKey
+from gateway.targets import Target
+from gateway.usage import Usage
+
+JSON = dict[str, Any]
+F = TypeVar("F", bound="Fact")
+
+# --------------------------------------------------------------------------- the trace
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that the path has learned about a call. Facts are only ever added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identified(Fact):
+    """Whose call this is."""
+
+    key: VirtualKey
+
+
+@dataclass(frozen=True, slots=True)
+class Routed(Fact):
+    """Which targets may serve the model that was asked for, in order of preference."""
+
+    model: str
+    alias: str | None
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped(Fact):
+    """A target was passed over; `reason` is a short word such as `vision`."""
+
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted(Fact):
+    """An attempt goes to a provider. Numbers count from 1; times are seconds since the call began."""
+
+    number: int
+    target: Target
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptAnswered(Fact):
+    """The whole answer, or a stream's first event, is here."""
+
+    number: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnded(Fact):
+    """An attempt is over and its charge settled. `error` is an error's `kind`, None if it went well.
+
+    `cost_nano_usd` is None where the price is unknown.
+    """
+
+    number: int
+    charge_id: str
+    at_s: float
+    error: str | None = None
+    usage: Usage | None = None
+    cost_nano_usd: int | None = None
+
+
+class Trace:
+    """What the path has learned, in order. The ledger row, the headers and the log line are views."""
+
+    __slots__ = ("_began", "facts")
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.facts: list[Fact] = []
+
+    def now_s(self) -> float:
+        """Seconds since the call began."""
+        return time.monotonic() - self._began
+
+    def add(self, fact: Fact) -> None:
+        self.facts.append(fact)
+
+    def last(self, kind: type[F]) -> F | None:
+        """The newest fact of a kind, or None."""
+        for fact in reversed(self.facts):
+            if isinstance(fact, kind):
+                return fact
+        return None
+
+    def all(self, kind: type[F]) -> list[F]:
+        """All facts of a kind, oldest first."""
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+
+# ---------------------------------------------------------------------------- the call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request, as it goes down the path. Frozen: a policy passes on `call.with_(…)`.
+
+    `body` is the caller's JSON, checked, without the `sluice` controls; it is never changed in
+    place. `headers` are the caller's, lower-cased, without credentials. `received_at` is unix
+    seconds; `deadline` is on the monotonic clock. `target` is set for one attempt.
+    A `dry_run` walks the same path for an explanation: nothing is sent, stored or counted.
+    """
+
+    id: str
+    body: JSON
+    credential: str | None = field(repr=False, default=None)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    controls: Mapping[str, Any] = field(default_factory=dict)
+    received_at: float
+    deadline: float
+    trace: Trace
+    key: VirtualKey | None = None
+    candidates: tuple[Target, ...] = ()
+    target: Target | None = None
+    dry_run: bool = False
+
+    @property
+    def model(self) -> str:
+        """The model's name as the caller wrote it."""
+        name: str = self.body["model"]
+        return name
+
+    @property
+    def stream(self) -> bool:
+        return self.body.get("stream") is True
+
+    @property
+    def wants_usage(self) -> bool:
+        """Did the caller ask for a stream's usage chunk?"""
+        options = self.body.get("stream_options")
+        return bool(options and options.get("include_usage"))
+
+    def with_(self, **changes: Any) -> Call:
+        """A copy with some fields replaced; the trace is shared."""
+        return replace(self, **changes)
+
+
+# ------------------------------------------------------------------------- the replies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """An unstreamed answer. `raw` is the upstream's own bytes and goes out unless `data` changed."""
+
+    data: JSON
+    raw: bytes | None = None
+    usage: Usage | None = None
+
+    def encode(self) -> bytes:
+        return self.raw if self.raw is not None else orjson.dumps(self.data)
+
+    def with_data(self, data: JSON) -> Completion:
+        """A copy with another content; the upstream's bytes are dropped."""
+        return replace(self, data=data, raw=None)
+
+
+class Event:
+    """One server-sent event of a stream: a chat completion chunk.
+
+    `raw` is the upstream's event with its blank line, None once the content was changed.
+    `usage` is set on the event that carries the provider's final count.
+    """
+
+    __slots__ = ("data", "raw", "usage")
+
+    def __init__(self, data: JSON, raw: bytes | None = None, usage: Usage | None = None) -> None:
+        self.data = data
+        self.raw = raw
+        self.usage = usage
+
+    def encode(self) -> bytes:
+        return self.raw if self.raw is not None else b"data: " + orjson.dumps(self.data) + b"\n\n"
+
+    def with_data(self, data: JSON) -> Event:
+        """A copy with another content; the upstream's bytes are dropped."""
+        return Event(data, None, self.usage)
+
+
+Events = list[Event]
+Step = Callable[[Events], Events]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a stream ended: read to its end, failed with an error, or left by its reader."""
+
+    how: Literal["finished", "failed", "abandoned"]
+    error: SluiceError | None = None
+
+
+class Stream:
+    """A streamed answer: an async iterator over lists of events that arrived together.
+
+    `source` yields non-empty lists and raises `SluiceError` when the stream breaks. `close`
+    releases the connection. Whatever happens (finished, unread, slow reader, reader gone,
+    failed at the start), the stream closes exactly once: first `close`, then the callbacks of
+    `on_close`, innermost policy first. Closing runs in a task of its own, so that the
+    departure of the client, which cancels the reader, does not cancel it.
+    """
+
+    __slots__ = ("_callbacks", "_close", "_closing", "_ending", "_source", "_steps")
+
+    def __init__(self, source: AsyncIterator[Events], close: Callable[[], Awaitable[None]]) -> None:
+        self._source = source
+        self._close = close
+        self._steps: list[Step] = []
+        self._callbacks: list[Callable[[Ending], Awaitable[None]]] = []
+        self._ending: Ending | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    def through(self, step: Step) -> None:
+        """Pass every list of events through `step`, which may watch, replace or drop them."""
+        self._steps.append(step)
+
+    def on_close(self, callback: Callable[[Ending], Awaitable[None]]) -> None:
+        """Run `callback` once when the stream is over, after those registered before it."""
+        self._callbacks.append(callback)
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Events:
+        """The next events, as they arrived in one read; possibly none are left after the steps."""
+        try:
+            events = await self._source.__anext__()
+        except StopAsyncIteration:
+            self._ending = self._ending or Ending("finished")
+            await self.aclose()
+            raise
+        except SluiceError as error:
+            self._ending = self._ending or Ending("failed", error)
+            await self.aclose()
+            raise
+        for step in self._steps:
+            events = step(events)
+        return events
+
+    async def aclose(self, error: SluiceError | None = None) -> None:
+        """Close now; an unread rest is abandoned, or failed with `error`. Idempotent."""
+        if self._closing is None:
+            if self._ending is None:
+                self._ending = Ending("failed", error) if error else Ending("abandoned")
+            self._closing = asyncio.create_task(self._finish(self._ending))
+        await asyncio.shield(self._closing)
+
+    async def _finish(self, ending: Ending) -> None:
+        async with AsyncExitStack() as stack:  # runs all, last in first out, even if one raises
+            for callback in reversed(self._callbacks):
+                stack.push_async_callback(callback, ending)
+            stack.push_async_callback(self._close)
+
+
+Reply = Completion | Stream
+
+# --------------------------------------------------------------------------- the chain
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+class Policy(Protocol):
+    """One decision about a call."""
+
+    async def __call__(self, call: Call, call_next: Handler) -> Reply: ...
+
+
+def chain(policies: Sequence[Policy], endpoint: Handler) -> Handler:
+    """Fold policies around `endpoint`, the first one outermost."""
+    handler = endpoint
+    for policy in reversed(policies):
+        handler = _link(policy, handler)
+    return handler
+
+
+def _link(policy: Policy, call_next: Handler) -> Handler:
+    def handle(call: Call) -> Awaitable[Reply]:
+        return policy(call, call_next)
+
+    return handle

@@ -1,0 +1,97 @@
+"""The ledger's vocabulary: what is written about a call, and the seam to whoever writes it.
+
+Two kinds of record. A `charge` is one attempt at a provider: committed as an `Intent` before the
+provider is called, settled before the client has the last byte. All money lives in charges. A
+`CallRecord` is one client request, written when it ends; it may lag a moment.
+
+Times are unix milliseconds, durations milliseconds, money integer nano-dollars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.pricing import Price
+from gateway.usage import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An attempt that is about to be made. `bound_nano_usd` is its worst case; None: unpriced."""
+
+    charge_id: str
+    call_id: str
+    attempt: int
+    key_id: str
+    team: str | None
+    tags: tuple[str, ...]
+    asked_model: str
+    provider: str
+    model: str
+    credential: str
+    price: Price | None
+    bound_nano_usd: int | None
+    opened_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How an attempt ended. `usage` is None where nothing was used; its `source` says who counted.
+
+    `cost_nano_usd` is None where the price is unknown. `error` is an error's `kind`.
+    """
+
+    charge_id: str
+    usage: Usage | None
+    cost_nano_usd: int | None
+    error: str | None
+    settled_at_ms: int
+    first_event_ms: int | None
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One client request, refusals included (failed authentication excepted).
+
+    `status` is the HTTP status that was, or would have been, sent: a stream that broke after its
+    start keeps 200 and names its `error`; 499 is a client that left. `target` served it.
+    `facts` is the trace as JSON text, for `sluice calls show`.
+    """
+
+    call_id: str
+    received_at_ms: int
+    key_id: str
+    team: str | None
+    tags: tuple[str, ...]
+    asked_model: str
+    alias: str | None
+    target: str | None
+    stream: bool
+    status: int
+    error: str | None
+    attempts: int
+    first_event_ms: int | None
+    duration_ms: int
+    overhead_ms: float | None
+    facts: str
+
+
+class Accounts(Protocol):
+    """Who keeps the ledger."""
+
+    async def open(self, intent: Intent) -> None:
+        """Return once the intent is durable. Raises `Unavailable`: then nothing may be sent.
+
+        A caller that is cancelled meanwhile leaves either no charge or one settled at 0.
+        """
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Return once the settlement is durable, or after its time limit: then it is retried later.
+
+        Never raises for a fault of the store. A charge is settled once; repeats change nothing.
+        """
+
+    def record(self, record: CallRecord) -> None:
+        """Queue a call's row; returns at once."""

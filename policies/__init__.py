@@ -1,0 +1,1 @@
+"""The request path, as one list."""
