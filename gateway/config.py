@@ -7,11 +7,19 @@ of a field in `config.toml` and its row in `docs/configuration.md` are checked a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gateway.targets import Limits
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. One line per problem, and never a secret in any."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

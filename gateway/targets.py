@@ -59,6 +59,20 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderEntry:
+    """A provider that is switched on: its own credential, those that keys are bound to, its models.
+
+    `models` are known without asking; with `list_models` its `/v1/models` is asked as well.
+    """
+
+    provider: Provider
+    default: Credential
+    named: Mapping[str, Credential] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    list_models: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """What is known of a provider's model. None means unknown, which forbids nothing.
 
