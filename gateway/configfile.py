@@ -138,8 +138,9 @@ def _aliases(config: Config, providers: list[str]) -> Iterator[Problem]:
 def _canonical(path: tables.Path, name: str, providers: list[str]) -> Iterator[Problem]:
     """The problem with `name`, if it is no `provider/model` of a configured provider."""
     provider, slash, model = name.partition("/")
+    text = None if path[-1] == name else shown(path, name)
     if not slash or not provider or not model:
-        yield Problem(path, "must be provider/model", shown(path, name))
+        yield Problem(path, "must be provider/model", text)
     elif provider not in providers:
         near = suggestion(provider, providers)
-        yield Problem(path, f'unknown provider "{provider}"; {near}', shown(path, name))
+        yield Problem(path, f'unknown provider "{provider}"; {near}', text)

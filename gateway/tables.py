@@ -117,7 +117,7 @@ class TableReader:
         hints = get_type_hints(cls)
         for name in raw:
             if name not in hints:
-                self.problems.append(self._unknown((*path, name), hints))
+                self.problems.append(self._unknown((*path, name), raw[name], hints))
         values = self._entries({n: hints[n] for n in raw if n in hints}, raw, path)
         complete = True
         for item in fields(cls):
@@ -175,12 +175,13 @@ class TableReader:
             raise _Misfit(Problem(path, fault, shown(path, value)))
         return value
 
-    def _unknown(self, path: Path, hints: Mapping[str, Any]) -> Problem:
+    def _unknown(self, path: Path, value: object, hints: Mapping[str, Any]) -> Problem:
         name = path[-1]
+        # Not a string: under a mistyped name it may well be a secret.
+        text = None if isinstance(value, str) else shown(path, value)
         elsewhere = [s.path for s in settings(self._cls) if s.path[-1] == name]
-        if elsewhere and not difflib.get_close_matches(name, hints):
-            return Problem(path, f"unknown setting; did you mean {dotted(elsewhere[0])}?")
-        return Problem(path, f"unknown setting; {suggestion(name, hints)}")
+        near = f"did you mean {dotted(elsewhere[0])}?" if elsewhere else suggestion(name, hints)
+        return Problem(path, f"unknown setting; {near}", text)
 
 
 def _inner(hint: Any) -> Any:
