@@ -1,0 +1,1 @@
+"""The public formats: OpenAI's JSON and server-sent events, in and out."""
