@@ -31,9 +31,14 @@ F = TypeVar("F", bound="Fact")
 # --------------------------------------------------------------------------- the trace
 
 
-@dataclass(frozen=True, slots=True)
 class Fact:
     """One thing that the path has learned about a call. Facts are only ever added."""
+
+    __slots__ = ()
+
+    def describe(self) -> JSON:
+        """What may be stored and shown: never a secret or a prompt."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,9 @@ class Identified(Fact):
     """Whose call this is."""
 
     key: VirtualKey
+
+    def describe(self) -> JSON:
+        return {"fact": "identified", "key": self.key.id, "team": self.key.team}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,9 @@ class Routed(Fact):
     alias: str | None
     targets: tuple[str, ...]
 
+    def describe(self) -> JSON:
+        return {"fact": "routed", "alias": self.alias, "targets": self.targets}
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped(Fact):
@@ -59,14 +70,47 @@ class Skipped(Fact):
     target: str
     reason: str
 
+    def describe(self) -> JSON:
+        return {"fact": "skipped", "target": self.target, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Paused(Fact):
+    """Retry waited before the next attempt."""
+
+    seconds: float
+
+    def describe(self) -> JSON:
+        return {"fact": "paused", "seconds": round(self.seconds, 3)}
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted(Fact):
-    """An attempt goes to a provider. Numbers count from 1; times are seconds since the call began."""
+    """An attempt at a target begins. Numbers count from 1; times are seconds since the start."""
 
     number: int
     target: Target
     at_s: float
+
+    def describe(self) -> JSON:
+        return {
+            "fact": "attempt_started",
+            "number": self.number,
+            "target": self.target.name,
+            "credential": self.target.credential.name,
+            "at_s": round(self.at_s, 6),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSent(Fact):
+    """The attempt goes to its provider now."""
+
+    number: int
+    at_s: float
+
+    def describe(self) -> JSON:
+        return {"fact": "attempt_sent", "number": self.number, "at_s": round(self.at_s, 6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +120,16 @@ class AttemptAnswered(Fact):
     number: int
     at_s: float
 
+    def describe(self) -> JSON:
+        return {"fact": "attempt_answered", "number": self.number, "at_s": round(self.at_s, 6)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded(Fact):
-    """An attempt is over and its charge settled. `error` is an error's `kind`, None if it went well.
+    """An attempt is over.
 
-    `cost_nano_usd` is None where the price is unknown.
+    `error` is an error's `kind`, None if all went well. `cost_nano_usd` is None where the price
+    is unknown. The figures themselves stand in the attempt's charge.
     """
 
     number: int
@@ -91,9 +139,18 @@ class AttemptEnded(Fact):
     usage: Usage | None = None
     cost_nano_usd: int | None = None
 
+    def describe(self) -> JSON:
+        return {
+            "fact": "attempt_ended",
+            "number": self.number,
+            "charge": self.charge_id,
+            "at_s": round(self.at_s, 6),
+            "error": self.error,
+        }
+
 
 class Trace:
-    """What the path has learned, in order. The ledger row, the headers and the log line are views."""
+    """What the path has learned, in order: ledger row, headers and log line are views of it."""
 
     __slots__ = ("_began", "facts")
 
@@ -115,6 +172,10 @@ class Trace:
                 return fact
         return None
 
+    def describe(self) -> list[JSON]:
+        """All facts as they may be stored and shown."""
+        return [fact.describe() for fact in self.facts]
+
     def all(self, kind: type[F]) -> list[F]:
         """All facts of a kind, oldest first."""
         return [fact for fact in self.facts if isinstance(fact, kind)]
@@ -129,7 +190,8 @@ class Call:
 
     `body` is the caller's JSON, checked, without the `sluice` controls; it is never changed in
     place. `headers` are the caller's, lower-cased, without credentials. `received_at` is unix
-    seconds; `deadline` is on the monotonic clock. `target` is set for one attempt.
+    seconds; `deadline` is on the monotonic clock. `target` and `attempt` (from 1) are set by
+    Retry for one attempt.
     A `dry_run` walks the same path for an explanation: nothing is sent, stored or counted.
     """
 
@@ -144,6 +206,7 @@ class Call:
     key: VirtualKey | None = None
     candidates: tuple[Target, ...] = ()
     target: Target | None = None
+    attempt: int = 0
     dry_run: bool = False
 
     @property
@@ -153,8 +216,21 @@ class Call:
         return name
 
     @property
+    def chosen(self) -> Target:
+        """The target of this attempt: there is one everywhere below Retry."""
+        if self.target is None:
+            raise RuntimeError("no target was chosen yet")
+        return self.target
+
+    @property
     def stream(self) -> bool:
         return self.body.get("stream") is True
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The key's tags and the call's own."""
+        own = self.controls.get("tags") or ()
+        return (*(self.key.tags if self.key else ()), *own)
 
     @property
     def wants_usage(self) -> bool:
@@ -172,7 +248,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """An unstreamed answer. `raw` is the upstream's own bytes and goes out unless `data` changed."""
+    """An unstreamed answer. `raw`, the upstream's bytes, goes out unless `data` changed."""
 
     data: JSON
     raw: bytes | None = None
@@ -283,6 +359,12 @@ class Stream:
 
 
 Reply = Completion | Stream
+
+
+def cancel_reason(error: asyncio.CancelledError) -> str:
+    """Why a call was cancelled: an error's `kind`, by default that the client left."""
+    return str(error.args[0]) if error.args and error.args[0] else "client_gone"
+
 
 # --------------------------------------------------------------------------- the chain
 

@@ -90,7 +90,8 @@ class Accounts(Protocol):
     async def settle(self, settlement: Settlement) -> None:
         """Return once the settlement is durable, or after its time limit: then it is retried later.
 
-        Never raises for a fault of the store. A charge is settled once; repeats change nothing.
+        It is on its way before the first suspension: a caller that is cancelled stops waiting,
+        not the settlement. Never raises for a fault of the store. A charge is settled once; repeats change nothing.
         """
 
     def record(self, record: CallRecord) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Source = Literal["provider", "estimated", "partial"]
-"""provider: the provider's own count; estimated: ours; partial: the prompt theirs, the rest ours."""
+"""provider: the provider counted; estimated: we did; partial: they the prompt, we the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

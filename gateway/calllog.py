@@ -1,0 +1,42 @@
+"""The log: one JSON line a call. No prompt, no answer and no key is ever in it."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import orjson
+
+from gateway.exchange import AttemptEnded, Call
+from gateway.ledger import CallRecord
+
+
+class CallLog:
+    """A sink of the Ledger policy that writes lines to a file, unbuffered."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def call_ended(self, call: Call, record: CallRecord) -> None:
+        ended = call.trace.all(AttemptEnded)
+        usages = [fact.usage for fact in ended if fact.usage]
+        line = {
+            "event": "call",
+            "call_id": record.call_id,
+            "received_at_ms": record.received_at_ms,
+            "key": record.key_id,
+            "team": record.team,
+            "model": record.asked_model,
+            "target": record.target,
+            "stream": record.stream,
+            "status": record.status,
+            "error": record.error,
+            "attempts": record.attempts,
+            "prompt_tokens": sum(usage.prompt_tokens for usage in usages),
+            "completion_tokens": sum(usage.completion_tokens for usage in usages),
+            "cost_nano_usd": sum(fact.cost_nano_usd or 0 for fact in ended),
+            "first_event_ms": record.first_event_ms,
+            "duration_ms": record.duration_ms,
+            "overhead_ms": record.overhead_ms,
+        }
+        self._out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        self._out.flush()

@@ -1,0 +1,85 @@
+"""Visits: which requests are being served, and may this process take another?
+
+Draining (SIGTERM): `begin` makes the process not ready at once and refuses new calls; `finish`
+lets the running ones go on for a while, then cancels them with the reason `draining`, and
+returns when all have settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+from gateway.errors import Draining
+
+
+class Visit:
+    """One request being served by the current task. `reason` says why it was cancelled."""
+
+    def __init__(self, visits: Visits) -> None:
+        self.reason: str | None = None
+        self._visits = visits
+        self._task = asyncio.current_task()
+
+    def cancel(self, reason: str) -> None:
+        """End this visit: the first reason given counts."""
+        if self.reason is None and self._task:
+            self.reason = reason
+            self._task.cancel(reason)
+
+    def survive(self) -> None:
+        """Take the cancellation back, so that the task can say goodbye."""
+        if self._task:
+            self._task.uncancel()
+
+    def __enter__(self) -> Visit:
+        self._visits.enter(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._visits.leave(self)
+
+
+class Visits:
+    """All requests being served by this process."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._present: set[Visit] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._present)
+
+    def enter(self, visit: Visit) -> None:
+        """Raises `Draining` when this process is about to exit."""
+        if self.draining:
+            raise Draining("This gateway process is shutting down. Try again at once.")
+        self._present.add(visit)
+        self._empty.clear()
+
+    def leave(self, visit: Visit) -> None:
+        self._present.discard(visit)
+        if not self._present:
+            self._empty.set()
+
+    def begin(self) -> None:
+        """Take no new calls from now on."""
+        self.draining = True
+
+    async def finish(self, patience_s: float) -> None:
+        """Wait for the present visits, at most `patience_s`; then cancel them and wait again."""
+        self.begin()
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._empty.wait()
+        except TimeoutError:
+            for visit in tuple(self._present):
+                visit.cancel(Draining.kind)
+            await self._empty.wait()

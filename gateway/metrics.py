@@ -1,0 +1,109 @@
+"""Metrics: what do all calls of this process come to?
+
+Names and labels are documented in `docs/metrics.md`. Label values come from the configuration
+only: a model that is neither an alias nor listed counts as `other`, so that callers cannot make
+new time series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from gateway.errors import SluiceError
+from gateway.exchange import AttemptEnded, AttemptStarted, Call, Routed
+from gateway.ledger import CallRecord
+from gateway.record import NANO
+from gateway.usage import Usage
+
+OTHER = "other"
+_FAST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_SLOW_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """Counters and histograms of one process, in a registry of their own."""
+
+    def __init__(self, models: Collection[str], in_flight: Callable[[], int]) -> None:
+        self._names = frozenset(models)
+        self.registry = CollectorRegistry()
+        self._calls = self._counter("calls", "Calls that have ended.", "model", "status")
+        self._errors = self._counter("errors", "Calls that ended with an error.", "kind")
+        self._attempts = self._counter(
+            "attempts", "Attempts at providers; error is empty if it went well.", "target", "error"
+        )
+        self._retries = self._counter("retries", "Attempts beyond a call's first.", "target")
+        self._tokens = self._counter("tokens", "Tokens used.", "target", "kind")
+        self._cost = self._counter("cost_usd", "Money spent at providers.", "target")
+        self._unpriced = self._counter("unpriced_attempts", "Attempts without a price.", "target")
+        self._first = self._histogram(
+            "first_event_seconds", "From the request to a stream's first event.", _SLOW_S, "model"
+        )
+        self._duration = self._histogram(
+            "duration_seconds", "From the request to the end of the answer.", _SLOW_S, "model"
+        )
+        self._overhead = self._histogram(
+            "overhead_seconds", "Time until the answer that no provider took.", _FAST_S
+        )
+        Gauge("sluice_in_flight", "Calls being served.", registry=self.registry).set_function(
+            in_flight
+        )
+
+    def call_ended(self, call: Call, record: CallRecord) -> None:
+        """A sink of the Ledger policy."""
+        model = self._model(call)
+        self._calls.labels(model, str(record.status)).inc()
+        if record.error:
+            self._errors.labels(record.error).inc()
+        self._duration.labels(model).observe(record.duration_ms / 1000)
+        if record.first_event_ms is not None and record.stream:
+            self._first.labels(model).observe(record.first_event_ms / 1000)
+        if record.overhead_ms is not None:
+            self._overhead.observe(record.overhead_ms / 1000)
+        self._count_attempts(call)
+
+    def refused(self, error: SluiceError) -> None:
+        """A request that did not become a call: no key, or not a request at all."""
+        self._errors.labels(error.kind).inc()
+
+    def render(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)
+
+    def _count_attempts(self, call: Call) -> None:
+        target = OTHER
+        for fact in call.trace.facts:
+            if isinstance(fact, AttemptStarted):
+                name = fact.target.name
+                target = name if name in self._names else f"{fact.target.provider.name}/{OTHER}"
+                if fact.number > 1:
+                    self._retries.labels(target).inc()
+            elif isinstance(fact, AttemptEnded):
+                self._attempts.labels(target, fact.error or "").inc()
+                if fact.usage:
+                    self._count_usage(target, fact.usage, fact.cost_nano_usd)
+
+    def _count_usage(self, target: str, usage: Usage, cost_nano_usd: int | None) -> None:
+        for kind in ("prompt", "completion", "cached", "cache_write", "reasoning"):
+            if count := getattr(usage, f"{kind}_tokens"):
+                self._tokens.labels(target, kind).inc(count)
+        if cost_nano_usd is None:
+            self._unpriced.labels(target).inc()
+        elif cost_nano_usd:
+            self._cost.labels(target).inc(cost_nano_usd / NANO)
+
+    def _model(self, call: Call) -> str:
+        routed = call.trace.last(Routed)
+        if routed is None:
+            return OTHER
+        name = routed.alias or (routed.targets[0] if routed.targets else OTHER)
+        return name if name in self._names else OTHER
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"sluice_{name}", text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(f"sluice_{name}", text, labels, buckets=buckets, registry=self.registry)

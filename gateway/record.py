@@ -1,0 +1,106 @@
+"""The views of a trace: what stands in the ledger row, and what is told in headers?"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import orjson
+
+from gateway.exchange import (
+    AttemptAnswered,
+    AttemptEnded,
+    AttemptSent,
+    AttemptStarted,
+    Call,
+    Paused,
+    Routed,
+    Trace,
+)
+from gateway.ledger import CallRecord
+
+NANO = 1_000_000_000
+
+
+class Attempts(NamedTuple):
+    """What the attempts of a call come to. `served` is the target's name if one answered."""
+
+    made: int
+    served: str | None
+    answered_s: float | None
+    overhead_ms: float | None
+
+
+def attempts(trace: Trace) -> Attempts:
+    """Sum up a trace. The overhead is the time until the answer that no provider took."""
+    started = trace.last(AttemptStarted)
+    answered = trace.last(AttemptAnswered)
+    if started is None:
+        return Attempts(0, None, None, None)
+    if answered is None or answered.number != started.number:
+        return Attempts(started.number, None, None, None)
+    waited = sum(pause.seconds for pause in trace.all(Paused)) + _upstream_s(trace, answered.at_s)
+    overhead_ms = max(0.0, (answered.at_s - waited) * 1000)
+    return Attempts(started.number, started.target.name, answered.at_s, overhead_ms)
+
+
+def _upstream_s(trace: Trace, until_s: float) -> float:
+    """Seconds spent waiting for providers before the answer came."""
+    total = 0.0
+    sent_at: float | None = None
+    for fact in trace.facts:
+        if isinstance(fact, AttemptSent):
+            sent_at = fact.at_s
+        elif isinstance(fact, AttemptAnswered | AttemptEnded) and sent_at is not None:
+            total += min(fact.at_s, until_s) - sent_at
+            sent_at = None
+    return total
+
+
+def call_record(call: Call, status: int, error: str | None) -> CallRecord:
+    """The row of a call that has ended."""
+    trace = call.trace
+    seen = attempts(trace)
+    routed = trace.last(Routed)
+    return CallRecord(
+        call_id=call.id,
+        received_at_ms=int(call.received_at * 1000),
+        key_id=call.key.id if call.key else "",
+        team=call.key.team if call.key else None,
+        tags=call.tags,
+        asked_model=call.model,
+        alias=routed.alias if routed else None,
+        target=seen.served,
+        stream=call.stream,
+        status=status,
+        error=error,
+        attempts=seen.made,
+        first_event_ms=None if seen.answered_s is None else round(seen.answered_s * 1000),
+        duration_ms=round(trace.now_s() * 1000),
+        overhead_ms=None if seen.overhead_ms is None else round(seen.overhead_ms, 3),
+        facts=orjson.dumps(trace.describe()).decode(),
+    )
+
+
+def trace_headers(call_id: str, trace: Trace) -> dict[str, str]:
+    """The `x-sluice-…` headers: what is known when the answer's head goes out."""
+    headers = {"x-request-id": call_id, "x-sluice-call-id": call_id}
+    seen = attempts(trace)
+    if seen.made:
+        headers["x-sluice-attempts"] = str(seen.made)
+    if seen.served is not None:
+        provider, _, model = seen.served.partition("/")
+        headers["x-sluice-provider"] = provider
+        headers["x-sluice-model"] = model
+    if seen.overhead_ms is not None:
+        headers["x-sluice-overhead-ms"] = f"{seen.overhead_ms:.2f}"
+    costs = [ended.cost_nano_usd for ended in trace.all(AttemptEnded)]
+    if costs and len(costs) == seen.made and None not in costs:
+        headers["x-sluice-cost-usd"] = usd(sum(cost or 0 for cost in costs))
+    return headers
+
+
+def usd(nano_usd: int) -> str:
+    """Nano-dollars as a decimal number of dollars, exactly: `0.000001200`."""
+    sign = "-" if nano_usd < 0 else ""
+    whole, fraction = divmod(abs(nano_usd), NANO)
+    return f"{sign}{whole}.{fraction:09d}"

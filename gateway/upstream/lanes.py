@@ -1,0 +1,41 @@
+"""The end of the request path: which lane speaks to the target?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from gateway.exchange import AttemptAnswered, AttemptSent, Call, Reply
+from gateway.targets import LaneName
+
+
+class Lane(Protocol):
+    """Sends one attempt to `call.chosen` and returns its answer.
+
+    A stream is returned with its first event at hand. Raises `UpstreamFailure`, and nothing
+    else, for what goes wrong at the provider. A cancelled call closes its connection at once.
+    """
+
+    async def __call__(self, call: Call) -> Reply: ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
+class Lanes:
+    """The endpoint below the last policy."""
+
+    def __init__(self, lanes: Mapping[LaneName, Lane]) -> None:
+        self._lanes = lanes
+
+    async def __call__(self, call: Call) -> Reply:
+        trace = call.trace
+        trace.add(AttemptSent(call.attempt, trace.now_s()))
+        reply = await self._lanes[call.chosen.provider.lane](call)
+        trace.add(AttemptAnswered(call.attempt, trace.now_s()))
+        return reply
+
+    async def aclose(self) -> None:
+        """Close every lane."""
+        for lane in self._lanes.values():
+            await lane.aclose()

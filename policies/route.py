@@ -1,0 +1,92 @@
+"""Route: may they use this model, and which targets serve it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.errors import CapabilityMissing
+from gateway.exchange import JSON, Call, Handler, Reply, Routed, Skipped
+from gateway.keys import VirtualKey
+from gateway.targets import Target
+
+
+class Resolution(Protocol):
+    """A model's name, resolved: its alias, if it is one, and its targets in order."""
+
+    @property
+    def alias(self) -> str | None: ...
+    @property
+    def targets(self) -> tuple[Target, ...]: ...
+
+
+class Directory(Protocol):
+    """Who knows which targets serve a model."""
+
+    async def resolve(self, name: str, key: VirtualKey) -> Resolution:
+        """Raises `ModelNotFound`, `ProviderNotFound` or `ModelNotAllowed`."""
+
+
+class Route:
+    """Finds the targets of the model that was asked for, and passes over the incapable ones.
+
+    `needs` tells what a body asks of a model: names of `Model`'s capabilities. An alias's
+    parameters and system message are joined to the caller's; the caller's win.
+    """
+
+    def __init__(self, directory: Directory, needs: Callable[[JSON], frozenset[str]]) -> None:
+        self._directory = directory
+        self._needs = needs
+
+    async def __call__(self, call: Call, call_next: Handler) -> Reply:
+        if call.key is None:
+            raise RuntimeError("Keys comes before Route")
+        resolution = await self._directory.resolve(call.model, call.key)
+        targets = self._capable(call, resolution.targets)
+        names = tuple(target.name for target in targets)
+        call.trace.add(Routed(call.model, resolution.alias, names))
+        body = joined(call.body, targets[0])
+        return await call_next(call.with_(candidates=targets, body=body))
+
+    def _capable(self, call: Call, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        needs = self._needs(call.body)
+        if not needs:
+            return targets
+        capable: list[Target] = []
+        lacking: set[str] = set()
+        for target in targets:
+            missing = {need for need in needs if getattr(target.model, need) is False}
+            if missing:
+                lacking |= missing
+                call.trace.add(Skipped(target.name, ", ".join(sorted(missing))))
+            else:
+                capable.append(target)
+        if not capable:
+            raise CapabilityMissing(
+                f"The model {call.model} does not support: {', '.join(sorted(lacking))}.",
+                param="model",
+            )
+        return tuple(capable)
+
+
+def joined(body: JSON, target: Target) -> JSON:
+    """The caller's body with the alias's default parameters and system message."""
+    if not target.params and target.system is None:
+        return body
+    body = {**target.params, **body}
+    if target.system is not None:
+        body["messages"] = _with_system(body["messages"], target.system)
+    return body
+
+
+def _with_system(messages: list[JSON], system: str) -> list[JSON]:
+    """The alias's message first; a caller's own system message is appended to it."""
+    first = messages[0]
+    if first["role"] not in ("system", "developer"):
+        return [{"role": "system", "content": system}, *messages]
+    content = first["content"]
+    if isinstance(content, str):
+        content = f"{system}\n\n{content}"
+    else:
+        content = [{"type": "text", "text": system}, *content]
+    return [{**first, "content": content}, *messages[1:]]
