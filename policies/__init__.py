@@ -1,1 +1,23 @@
-"""The request path, as one list."""
+"""The request path, as one list: reading it is reading the gateway."""
+
+from __future__ import annotations
+
+from gateway.exchange import Policy
+from gateway.parts import Parts
+from gateway.wire.requests import requested_capabilities
+from policies.account import Account
+from policies.keys import Keys
+from policies.ledger import Ledger
+from policies.retry import Retry
+from policies.route import Route
+
+
+def request_path(parts: Parts, keys: Keys) -> list[Policy]:
+    """What is decided about a call, outermost first."""
+    return [
+        keys,  # who is calling?
+        Ledger(parts.sinks),  # one row per call when it ends, refusals included
+        Route(parts.directory, requested_capabilities),  # may they, and which targets serve it?
+        Retry(parts.config.retry),  # an attempt; again, elsewhere, or give up
+        Account(parts.accounts, parts.pace),  # per attempt: an intent before, settled after
+    ]

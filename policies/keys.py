@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from gateway.errors import InvalidKey
 from gateway.exchange import Call, Handler, Identified, Reply
 from gateway.keys import VirtualKey
-
-
-class Keyring(Protocol):
-    """Where keys are looked up."""
-
-    async def find(self, secret: str) -> VirtualKey | None:
-        """The key behind a secret, revoked and expired ones included. Raises `Unavailable`."""
+from gateway.parts import Keyring
 
 
 class Keys:
@@ -25,20 +18,22 @@ class Keys:
         self._now = now
 
     async def __call__(self, call: Call, call_next: Handler) -> Reply:
-        if not call.credential:
-            raise InvalidKey(
-                "No API key was given. Send a virtual key as `Authorization: Bearer sk-sluice-…`."
-            )
-        key = await self._keyring.find(call.credential)
-        if key is None:
-            raise InvalidKey("This API key is not known here. Ask your administrator for one.")
-        self._check(key)
+        key = await self.admit(call.credential)
         call.trace.add(Identified(key))
         return await call_next(call.with_(key=key))
 
-    def _check(self, key: VirtualKey) -> None:
+    async def admit(self, secret: str | None) -> VirtualKey:
+        """The key behind a presented secret. Raises `InvalidKey`, or `Unavailable`."""
+        if not secret:
+            raise InvalidKey(
+                "No API key was given. Send a virtual key as `Authorization: Bearer sk-sluice-…`."
+            )
+        key = await self._keyring.find(secret)
+        if key is None:
+            raise InvalidKey("This API key is not known here. Ask your administrator for one.")
         now = self._now()
         if key.revoked_at is not None and key.revoked_at <= now:
             raise InvalidKey(f"The API key {key.id} was revoked.")
         if key.expires_at is not None and key.expires_at <= now:
             raise InvalidKey(f"The API key {key.id} has expired.")
+        return key

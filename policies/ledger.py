@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 
 from gateway.errors import SluiceError
 from gateway.exchange import Call, Completion, Ending, Handler, Reply, cancel_reason
-from gateway.ledger import CallRecord
+from gateway.parts import Sink
 from gateway.record import call_record
-
-Sink = Callable[[Call, CallRecord], None]
-"""Takes a call that has ended and its row: the ledger, the metrics, the log."""
 
 
 class Ledger:

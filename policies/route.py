@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
-from gateway.errors import CapabilityMissing
+from gateway.directory import Directory
+from gateway.errors import CapabilityMissing, ModelNotAllowed
 from gateway.exchange import JSON, Call, Handler, Reply, Routed, Skipped
-from gateway.keys import VirtualKey
 from gateway.targets import Target
-
-
-class Resolution(Protocol):
-    """A model's name, resolved: its alias, if it is one, and its targets in order."""
-
-    @property
-    def alias(self) -> str | None: ...
-    @property
-    def targets(self) -> tuple[Target, ...]: ...
-
-
-class Directory(Protocol):
-    """Who knows which targets serve a model."""
-
-    async def resolve(self, name: str, key: VirtualKey) -> Resolution:
-        """Raises `ModelNotFound`, `ProviderNotFound` or `ModelNotAllowed`."""
 
 
 class Route:
@@ -42,6 +25,10 @@ class Route:
         if call.key is None:
             raise RuntimeError("Keys comes before Route")
         resolution = await self._directory.resolve(call.model, call.key)
+        if not resolution.allowed_by(call.key):
+            raise ModelNotAllowed(
+                f"This API key may not use the model {call.model}.", param="model"
+            )
         targets = self._capable(call, resolution.targets)
         names = tuple(target.name for target in targets)
         call.trace.add(Routed(call.model, resolution.alias, names))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Scope, Send
 
 from gateway.config import Server
+from gateway.directory import Directory
 from gateway.edge.asgi import credential, from_loopback, new_call_id, send_answer, send_json
 from gateway.edge.visits import Visits
 from gateway.errors import AdminOnly
@@ -19,29 +19,21 @@ Admit = Callable[[str | None], Awaitable[VirtualKey]]
 """A presented secret to its key. Raises `InvalidKey` or `Unavailable`."""
 
 
-class Listing(Protocol):
-    """Who knows what a key may use, in the format of OpenAI's `/v1/models`."""
-
-    async def list(self, key: VirtualKey) -> Sequence[JSON]: ...
-
-    async def get(self, key: VirtualKey, name: str) -> JSON:
-        """Raises `ModelNotFound`, also for a model that exists but not for this key."""
-
-
 class Models:
     """`GET /v1/models` and `/v1/models/{id}`: exactly what this key may use."""
 
-    def __init__(self, admit: Admit, listing: Listing) -> None:
+    def __init__(self, admit: Admit, directory: Directory) -> None:
         self._admit = admit
-        self._listing = listing
+        self._directory = directory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = await self._admit(credential(scope))
         name: str | None = scope["path_params"].get("name")
         if name is None:
-            data: JSON = {"object": "list", "data": list(await self._listing.list(key))}
+            entries = [entry.json() for entry in await self._directory.list(key)]
+            data: JSON = {"object": "list", "data": entries}
         else:
-            data = await self._listing.get(key, name)
+            data = (await self._directory.get(name, key)).json()
         await send_json(send, data, _id())
 
 

@@ -1,0 +1,36 @@
+"""The parts that policies are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.config import Config
+from gateway.directory import Directory
+from gateway.exchange import Call
+from gateway.keys import VirtualKey
+from gateway.ledger import Accounts, CallRecord
+from gateway.meter import Pace
+
+Sink = Callable[[Call, CallRecord], None]
+"""Takes a call that has ended and its row: the ledger, the metrics, the log. Returns at once."""
+
+
+class Keyring(Protocol):
+    """Where keys are looked up."""
+
+    async def find(self, secret: str) -> VirtualKey | None:
+        """The key behind a secret, revoked and expired ones included. Raises `Unavailable`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What one process offers to its policies."""
+
+    config: Config
+    keyring: Keyring
+    directory: Directory
+    accounts: Accounts
+    pace: Pace
+    sinks: Sequence[Sink]

@@ -1,0 +1,75 @@
+"""The server: uvicorn, but a signal to stop lets the running calls end first."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from gateway.config import Server as Settings
+from gateway.edge.visits import Visits
+
+_LAST_WORDS_S = 5
+
+
+class Server(uvicorn.Server):
+    """On the first SIGTERM or SIGINT the process is not ready and takes no new calls.
+
+    It goes on listening, so that load balancers and clients are told so, until the running
+    calls have ended or `drain_s` is over; those that are left get an error and are settled.
+    A second signal ends it at once.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, visits: Visits) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=4096,
+                timeout_graceful_shutdown=_LAST_WORDS_S,
+            )
+        )
+        self._visits = visits
+        self._drain_s = settings.drain_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._visits.draining or self._loop is None:
+            super().handle_exit(sig, frame)
+            return
+        self._visits.begin()
+        self._loop.call_soon_threadsafe(self._start_draining)
+
+    def _start_draining(self) -> None:
+        self._drain = asyncio.create_task(self._finish())
+
+    async def _finish(self) -> None:
+        await self._visits.finish(self._drain_s)
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, to be shared by workers. Raises OSError if the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(4096)
+    listener.set_inheritable(True)
+    return listener

@@ -1,0 +1,66 @@
+"""Several workers: the parent starts them, owns the signals, and replaces one that dies."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+log = logging.getLogger("sluice")
+
+_TOO_YOUNG_TO_DIE_S = 5.0
+_TICK_S = 0.2
+
+
+class Supervisor:
+    """Keeps `count` workers running. `start` starts one and returns it.
+
+    The first SIGTERM or SIGINT is passed on, and the workers drain; the parent ends with them.
+    A worker that dies within its first seconds is not replaced: the next one would die too.
+    """
+
+    def __init__(self, start: Callable[[], subprocess.Popen[bytes]], count: int) -> None:
+        self._start = start
+        self._count = count
+        self._workers: dict[subprocess.Popen[bytes], float] = {}
+        self._stopping = False
+
+    def run(self) -> int:
+        """Until all workers have ended. The exit status of the parent."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        for _ in range(self._count):
+            self._add()
+        status = 0
+        while self._workers:
+            time.sleep(_TICK_S)
+            status = self._replace_the_dead() or status
+        return status
+
+    def _add(self) -> None:
+        self._workers[self._start()] = time.monotonic()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        for worker in self._workers:
+            worker.send_signal(signal.SIGTERM)
+
+    def _replace_the_dead(self) -> int:
+        status = 0
+        for worker, born in self._dead():
+            del self._workers[worker]
+            if self._stopping:
+                continue
+            log.error("worker %d ended with status %d", worker.pid, worker.returncode)
+            if time.monotonic() - born < _TOO_YOUNG_TO_DIE_S:
+                status = 1
+                self._stop(signal.SIGTERM, None)
+            else:
+                self._add()
+        return status
+
+    def _dead(self) -> Sequence[tuple[subprocess.Popen[bytes], float]]:
+        return [item for item in self._workers.items() if item[0].poll() is not None]
