@@ -48,7 +48,7 @@ class NativeLane:
 
     def __init__(self) -> None:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
-        self._destinations: dict[tuple[str, str, str], Destination] = {}
+        self._destinations: dict[tuple[str, str | None, str], Destination] = {}
 
     async def __call__(self, call: Call) -> Reply:
         target = call.chosen
@@ -107,7 +107,7 @@ class NativeLane:
         return response
 
     def _destination(self, provider: Provider, credential: Credential) -> Destination:
-        key = (provider.name, credential.name, credential.secret)
+        key = (provider.name, provider.base_url, credential.secret)
         destination = self._destinations.get(key)
         if destination is None:
             destination = self._destinations[key] = _destination(provider, credential)
