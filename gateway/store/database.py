@@ -1,0 +1,142 @@
+"""The store of one process: what has to be opened, kept running and closed?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiosqlite
+
+from gateway import config
+from gateway.store.accounts import SqlAccounts
+from gateway.store.adminkey import AdminKey
+from gateway.store.faults import StoreFault
+from gateway.store.keyadmin import KeyAdmin
+from gateway.store.keyring import Keyring
+from gateway.store.leases import Leases, unix_ms
+from gateway.store.migrate import migrate, require_head
+from gateway.store.pepper import agreed_pepper
+from gateway.store.reports import Reports
+from gateway.store.sqlite import connect, create_file, database_path, reading
+from gateway.store.writer import FAULTS, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A database that is there, migrated, and agreed with its pepper."""
+
+    path: Path
+    pepper: bytes = field(repr=False)
+
+
+def prepare(
+    database: config.Database,
+    keys: config.Keys,
+    base_dir: Path,
+    environ: Mapping[str, str] = os.environ,
+) -> Prepared:
+    """Make and migrate the database, and agree on the pepper. Raises `StoreFault`.
+
+    Done by whoever starts first (the parent process, a command) and harmless when repeated.
+    """
+    path = database_path(database.url, base_dir)
+    create_file(path)
+    try:
+        db = connect(path, "full")
+        try:
+            migrate(db)
+            pepper = agreed_pepper(db, keys.pepper, base_dir, environ=environ, now_ms=unix_ms())
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        raise StoreFault(f"database file {path}: {error}") from error
+    return Prepared(path, pepper)
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """What a command works with."""
+
+    keys: KeyAdmin
+    admin_key: AdminKey
+    reports: Reports
+
+
+@asynccontextmanager
+async def administration(prepared: Prepared) -> AsyncIterator[Administration]:
+    """A connection for one command."""
+    async with reading(prepared.path) as db:
+        yield Administration(
+            KeyAdmin(db, prepared.pepper), AdminKey(db, prepared.pepper), Reports(db)
+        )
+
+
+class Store:
+    """Accounts, keys and lease of one running process."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        database: config.Database,
+        keys: config.Keys,
+        clock: Callable[[], int],
+        writing: sqlite3.Connection,
+        reading: aiosqlite.Connection,
+    ) -> None:
+        self._writer = Writer(writing, database.commit_timeout_s)
+        self.leases = Leases(self._writer, database.lease_s, clock)
+        self.accounts = SqlAccounts(self._writer, self.leases, clock)
+        self.keyring = Keyring(reading, prepared.pepper, keys.max_stale_s)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stack = AsyncExitStack()
+
+    @classmethod
+    async def open(
+        cls,
+        prepared: Prepared,
+        database: config.Database,
+        keys: config.Keys,
+        clock: Callable[[], int] = unix_ms,
+    ) -> Store:
+        """Open a prepared database: lease taken, keys loaded, what others left open swept."""
+        writing = connect(prepared.path, database.synchronous)
+        async with AsyncExitStack() as stack:
+            stack.callback(writing.close)
+            require_head(writing)
+            reader = await stack.enter_async_context(reading(prepared.path))
+            store = cls(prepared, database, keys, clock, writing, reader)
+            stack.push_async_callback(store._writer.stop)
+            await store.leases.renew()
+            await store.leases.sweep()
+            await store.keyring.refresh()
+            store._tasks = [
+                asyncio.create_task(store.leases.run()),
+                asyncio.create_task(store.keyring.run()),
+            ]
+            store._stack = stack.pop_all()
+        return store
+
+    async def healthy(self) -> bool:
+        """Can the ledger be written, and are the keys fresh?"""
+        try:
+            await self._writer.flush()
+        except (*FAULTS, TimeoutError):
+            return False
+        return self.keyring.fresh
+
+    async def close(self) -> None:
+        """Write all that is queued, give the lease up, stop."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self.accounts.drain()
+            await self.leases.leave()
+        except (*FAULTS, TimeoutError):
+            pass  # what is still open is swept at its bound when the lease has run out
+        await self._stack.aclose()

@@ -1,0 +1,121 @@
+"""Keys as rows: how are they read and written?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import aiosqlite
+import orjson
+
+from gateway.keys import KEY_PREFIX, digest, new_secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """A key as an administrator sees it. `prefix` is how its secret begins."""
+
+    id: str
+    name: str
+    team: str | None
+    models: tuple[str, ...]
+    tags: tuple[str, ...]
+    credentials: Mapping[str, str]
+    prefix: str
+    created_at_ms: int
+    expires_at_ms: int | None
+    revoked_at_ms: int | None
+    rotated_from: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key that was just made, with its secret: nobody can read that again."""
+
+    id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyDraft:
+    """What an administrator says about a key that is to be made."""
+
+    name: str
+    team: str | None = None
+    models: Sequence[str] = ("*",)
+    tags: Sequence[str] = ()
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    expires_at_ms: int | None = None
+    rotated_from: str | None = None
+
+
+_COLUMNS = tuple(column.name for column in fields(StoredKey))
+# The names are constants of this module; values are always parameters.
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM keys"  # noqa: S608
+_INSERT = (
+    f"INSERT INTO keys ({', '.join(_COLUMNS)}, digest) "  # noqa: S608
+    f"VALUES ({', '.join('?' * len(_COLUMNS))}, ?) ON CONFLICT (id) DO NOTHING"
+)
+
+
+@asynccontextmanager
+async def change(db: aiosqlite.Connection) -> AsyncIterator[None]:
+    """One transaction that changes keys, and bumps the version by which processes notice."""
+    await db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        await db.execute("UPDATE keys_version SET version = version + 1")
+        await db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            await db.execute("ROLLBACK")
+
+
+async def select_keys(db: aiosqlite.Connection, key_id: str | None = None) -> list[StoredKey]:
+    """All keys, newest first, or the one with this id."""
+    condition, parameters = ("", ()) if key_id is None else (" WHERE id = ?", (key_id,))
+    query = f"{_SELECT}{condition} ORDER BY created_at_ms DESC, id"
+    async with db.execute(query, parameters) as rows:
+        return [_stored(row) async for row in rows]
+
+
+async def insert_key(
+    db: aiosqlite.Connection, pepper: bytes, draft: KeyDraft, now_ms: int
+) -> NewKey:
+    """Make a key within a `change`."""
+    while True:
+        key_id, secret = new_secret()
+        written = await db.execute(_INSERT, _row(draft, key_id, digest(pepper, secret), now_ms))
+        if written.rowcount == 1:  # an id has only 32 bits: now and then it is taken
+            return NewKey(id=key_id, secret=secret)
+
+
+def to_json(value: Sequence[str] | Mapping[str, str]) -> str:
+    return orjson.dumps(dict(value) if isinstance(value, Mapping) else list(value)).decode()
+
+
+def _row(draft: KeyDraft, key_id: str, hashed: bytes, now_ms: int) -> tuple[Any, ...]:
+    values = {
+        "id": key_id,
+        "name": draft.name,
+        "team": draft.team,
+        "models": to_json(draft.models),
+        "tags": to_json(draft.tags),
+        "credentials": to_json(draft.credentials),
+        "prefix": f"{KEY_PREFIX}{key_id}",
+        "created_at_ms": now_ms,
+        "expires_at_ms": draft.expires_at_ms,
+        "revoked_at_ms": None,
+        "rotated_from": draft.rotated_from,
+    }
+    return (*(values[name] for name in _COLUMNS), hashed.hex())
+
+
+def _stored(row: Sequence[Any]) -> StoredKey:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["models"] = tuple(orjson.loads(values["models"]))
+    values["tags"] = tuple(orjson.loads(values["tags"]))
+    values["credentials"] = orjson.loads(values["credentials"])
+    return StoredKey(**values)

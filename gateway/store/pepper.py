@@ -1,0 +1,94 @@
+"""The pepper: the secret under which keys are digested. Where is it, and is it still the same?
+
+It is not in the database, so that a copy of the database alone opens nothing. The database holds a
+check value of it: with another pepper no stored key would ever match.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway.keys import digest
+from gateway.references import Missing, dereference, is_reference
+from gateway.store.faults import BadPepper, PepperMismatch, StoreFault
+from gateway.store.sqlite import transaction
+
+_MIN_LENGTH = 16
+_CHECK = "sluice pepper check"
+_READ_TRIES = 20
+
+
+def agreed_pepper(
+    db: sqlite3.Connection,
+    reference: str,
+    base_dir: Path,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    now_ms: int,
+) -> bytes:
+    """The pepper that `reference` names, agreed with the database.
+
+    A missing file is made only for a database that knows no pepper yet.
+    Raises `BadPepper` or `PepperMismatch`.
+    """
+    known = _check_value(db)
+    if known is None and reference.startswith("file:"):
+        _make_file(base_dir / Path(reference.removeprefix("file:")).expanduser())
+    pepper = _read(reference, base_dir, environ, fresh_database=known is None)
+    value = digest(pepper, _CHECK).hex()
+    with transaction(db):
+        db.execute(
+            "INSERT INTO meta (name, value, created_at_ms) VALUES ('pepper_check', ?, ?) "
+            "ON CONFLICT (name) DO NOTHING",
+            (value, now_ms),
+        )
+    if not hmac.compare_digest(_check_value(db) or "", value):
+        raise PepperMismatch(
+            f"the pepper {reference} is not the one that this database's keys were made with: "
+            "restore the old pepper"
+        )
+    return pepper
+
+
+def _check_value(db: sqlite3.Connection) -> str | None:
+    row = db.execute("SELECT value FROM meta WHERE name = 'pepper_check'").fetchone()
+    return row[0] if row else None
+
+
+def _make_file(path: Path) -> None:
+    """Write a new pepper unless there is a file. Of two processes one makes it, both read it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreFault(f"pepper file {path}: {error.strerror}") from error
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_hex(32) + "\n")
+        file.flush()
+        os.fsync(handle)  # keys are useless without it, so it must not be younger than they are
+
+
+def _read(
+    reference: str, base_dir: Path, environ: Mapping[str, str], *, fresh_database: bool
+) -> bytes:
+    if not is_reference(reference):
+        raise BadPepper("keys.pepper: write env:NAME or file:PATH, not the pepper itself")
+    value = dereference(reference, environ, base_dir)
+    for _ in range(_READ_TRIES):
+        if not isinstance(value, Missing) or not fresh_database:
+            break
+        time.sleep(0.05)  # another process has created the file and is about to write it
+        value = dereference(reference, environ, base_dir)
+    if isinstance(value, Missing):
+        raise BadPepper(f"keys.pepper: {value.what} is missing; this database needs its pepper")
+    if len(value) < _MIN_LENGTH:
+        raise BadPepper(f"keys.pepper: {reference} has fewer than {_MIN_LENGTH} characters")
+    return value.encode()
