@@ -1,0 +1,28 @@
+"""The command line: which commands are there?
+
+Only the command that was asked for is imported, so that `serve` starts without tables and reports.
+"""
+
+import click
+
+from gateway import __version__
+from gateway.cli.commands import Commands
+from gateway.cli.hooks import Hooks
+
+__all__ = ["Hooks", "main"]
+
+main = Commands(
+    name="sluice",
+    help="An OpenAI-compatible gateway: keys, costs and fallbacks for every model provider.",
+    modules={
+        "serve": "gateway.cli.serve:serve",
+        "check": "gateway.cli.check:check",
+        "keys": "gateway.cli.keys:keys",
+        "teams": "gateway.cli.teams:teams",
+        "admin-key": "gateway.cli.admin_key:admin_key",
+        "usage": "gateway.cli.usage:usage",
+        "calls": "gateway.cli.calls:calls",
+    },
+)
+
+click.version_option(__version__, message="sluice %(version)s")(main)

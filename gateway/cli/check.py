@@ -1,0 +1,87 @@
+"""`sluice check`: would the gateway start, and what would it serve?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.catalog import Catalog
+from gateway.cli.configuration import config_option, named_after, read
+from gateway.cli.output import Column, print_json, print_rows
+from gateway.config import Config
+from gateway.providers import ProviderState, provider_states
+
+_PROVIDERS = (
+    Column("name", "provider", style="bold"),
+    Column("state", "state"),
+    Column("lane", "lane"),
+    Column("reason", "why"),
+)
+_ALIASES = (
+    Column("name", "model", style="bold"),
+    Column("state", "state"),
+    Column("targets", "targets"),
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sluice check
+  sluice check --config /etc/sluice/config.toml --json
+"""
+)
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(config_path: Path, as_json: bool) -> None:
+    """Check the configuration without starting, and show which providers are on and why not.
+
+    Finds the faults that would stop the start, all at once; then the exit code is 1.
+    """
+    config = read(config_path)
+    with named_after(config_path):
+        Catalog.load(config.model_info)
+    states = provider_states(config, os.environ, config_path.parent)
+    providers = [_provider(state) for state in states]
+    on = {state.name for state in states if state.entry is not None}
+    aliases = [_alias(name, alias.targets, on) for name, alias in config.models.items()]
+    if as_json:
+        print_json({"config": str(config_path), "providers": providers, "models": aliases})
+        return
+    print_rows(providers, _PROVIDERS)
+    if aliases:
+        print_rows(aliases, _ALIASES)
+    click.echo(f"{config_path}: no faults; {_listening(config)}")
+
+
+def _provider(state: ProviderState) -> dict[str, Any]:
+    if state.entry is None:
+        missing = list(state.missing)
+        reason = f"missing: {', '.join(missing)}"
+        return {"name": state.name, "state": "off", "lane": None, "missing": missing} | {
+            "reason": reason
+        }
+    names = list(state.entry.named)
+    return {
+        "name": state.name,
+        "state": "on",
+        "lane": state.entry.provider.lane,
+        "missing": [],
+        "credentials": names,
+        "reason": f"credentials: {', '.join(names)}" if names else None,
+    }
+
+
+def _alias(name: str, targets: tuple[str, ...], on: set[str]) -> Mapping[str, Any]:
+    served = [target for target in targets if target.partition("/")[0] in on]
+    return {"name": name, "state": "on" if served else "off", "targets": list(targets)}
+
+
+def _listening(config: Config) -> str:
+    server = config.server
+    processes = f" in {server.workers} processes" if server.workers > 1 else ""
+    return f"it would listen on {server.host}:{server.port}{processes}"

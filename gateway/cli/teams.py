@@ -1,0 +1,92 @@
+"""`sluice teams`: which credentials serve a team?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from gateway.cli.bindings import parsed
+from gateway.cli.commands import Commands
+from gateway.cli.configuration import config_option, read
+from gateway.cli.database import administering
+from gateway.cli.output import Column, print_json, print_rows
+from gateway.store.keytable import StoredKey
+
+_LIST = (
+    Column("name", "team", style="bold"),
+    Column("keys", "keys", right=True),
+    Column("credentials", "bound to"),
+)
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(
+    cls=Commands,
+    epilog="""\b
+Examples:
+  sluice teams list
+  sluice teams bind research openai=lab
+  sluice teams bind research --remove openai
+""",
+)
+def teams() -> None:
+    """Teams: list them, and bind them to credentials of their own."""
+
+
+@teams.command("list")
+@_json_option
+@config_option
+def list_(as_json: bool, config_path: Path) -> None:
+    """List the teams, with the number of their keys that are not revoked."""
+
+    async def act() -> tuple[dict[str, dict[str, str]], list[StoredKey]]:
+        async with administering(read(config_path), config_path) as admin:
+            return await admin.keys.team_bindings(), await admin.keys.list()
+
+    bindings, keys = asyncio.run(act())
+    members = Counter(key.team for key in keys if key.revoked_at_ms is None)
+    rows = [
+        {"name": name, "keys": members[name], "credentials": credentials}
+        for name, credentials in bindings.items()
+    ]
+    print_rows(rows, _LIST, "json" if as_json else "table")
+
+
+@teams.command()
+@click.argument("team")
+@click.argument("bindings", nargs=-1, metavar="[PROVIDER=CREDENTIAL]...")
+@click.option("--remove", multiple=True, metavar="PROVIDER", help="Remove a binding. Repeatable.")
+@_json_option
+@config_option
+def bind(
+    team: str, bindings: Sequence[str], remove: Sequence[str], as_json: bool, config_path: Path
+) -> None:
+    """Serve TEAM's keys with named credentials of providers.
+
+    What a key is bound to itself goes before; without any binding a provider's own credential
+    serves.
+    """
+    if not bindings and not remove:
+        raise click.UsageError("Name at least one PROVIDER=CREDENTIAL, or --remove PROVIDER.")
+    config = read(config_path)
+    added = parsed(bindings, config)
+
+    async def act() -> dict[str, str]:
+        async with administering(config, config_path) as admin:
+            before = (await admin.keys.team_bindings()).get(team, {})
+            kept = {name: value for name, value in before.items() if name not in remove}
+            after = kept | added
+            await admin.keys.bind_team(team, after)
+            return after
+
+    after = asyncio.run(act())
+    if as_json:
+        print_json({"name": team, "credentials": after})
+    else:
+        bound = ", ".join(f"{name}={value}" for name, value in after.items())
+        click.echo(f"Team {team} is bound to {bound or 'nothing'}.")
