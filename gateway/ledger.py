@@ -91,7 +91,8 @@ class Accounts(Protocol):
         """Return once the settlement is durable, or after its time limit: then it is retried later.
 
         It is on its way before the first suspension: a caller that is cancelled stops waiting,
-        not the settlement. Never raises for a fault of the store. A charge is settled once; repeats change nothing.
+        not the settlement. Never raises for a fault of the store. A charge is settled once;
+        repeats change nothing.
         """
 
     def record(self, record: CallRecord) -> None:

@@ -92,6 +92,7 @@ class Store:
         self.leases = Leases(self._writer, database.lease_s, clock)
         self.accounts = SqlAccounts(self._writer, self.leases, clock)
         self.keyring = Keyring(reading, prepared.pepper, keys.max_stale_s)
+        self.admin_key = AdminKey(reading, prepared.pepper)
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
 

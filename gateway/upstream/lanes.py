@@ -35,6 +35,10 @@ class Lanes:
         trace.add(AttemptAnswered(call.attempt, trace.now_s()))
         return reply
 
+    async def ready(self) -> bool:
+        """Are all lanes that the configuration needs there? They are loaded before the start."""
+        return bool(self._lanes)
+
     async def aclose(self) -> None:
         """Close every lane."""
         for lane in self._lanes.values():

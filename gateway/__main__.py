@@ -1,0 +1,24 @@
+"""The command `sluice`, also as `python -m gateway`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.cli import Hooks
+from gateway.cli import main as command_line
+from gateway.config import Config
+
+
+def main() -> None:
+    """Run a command. Only `serve` imports the server and the policies."""
+    command_line(obj=Hooks(run_server=_run_server), prog_name="sluice")
+
+
+def _run_server(config: Config, config_path: Path, listen_fd: int | None) -> None:
+    from gateway.serving import run_server
+
+    run_server(config, config_path, listen_fd)
+
+
+if __name__ == "__main__":
+    main()

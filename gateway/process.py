@@ -1,0 +1,134 @@
+"""One serving process: what is opened, in which order, and how is it closed?"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from gateway.app import build_app
+from gateway.calllog import CallLog
+from gateway.catalog import Catalog
+from gateway.config import Config
+from gateway.directory import Directory
+from gateway.edge.chat import ChatCompletions
+from gateway.edge.pages import Admit, Live, MetricsPage, Models, Ready
+from gateway.edge.visits import Visits
+from gateway.exchange import Handler
+from gateway.meter import Pace
+from gateway.metrics import Metrics
+from gateway.parts import Parts, Sink
+from gateway.server import Server
+from gateway.store.database import Prepared, Store
+from gateway.targets import LaneName, ProviderEntry
+from gateway.upstream.echo import EchoLane
+from gateway.upstream.lanes import Lane, Lanes
+from gateway.upstream.native import NativeLane
+
+log = logging.getLogger("sluice")
+
+BuildPath = Callable[[Parts, Handler], tuple[Handler, Admit]]
+"""Parts and the lanes to the whole request path, and to what admits a key to other routes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a process is started with: everything here was checked before."""
+
+    config: Config
+    providers: Sequence[ProviderEntry]
+    off: Sequence[str]
+    prepared: Prepared
+    build_path: BuildPath
+
+
+def run(setting: Setting, listener: socket.socket) -> None:
+    """Serve on `listener` until a signal ends it."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(setting, listener))
+
+
+async def _serve(setting: Setting, listener: socket.socket) -> None:
+    visits = Visits()
+    async with application(setting, visits) as app:
+        gc.collect()
+        gc.freeze()  # what is here now stays: the collector need not look at it again
+        await Server(app, setting.config.server, visits).serve([listener])
+
+
+@asynccontextmanager
+async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp]:
+    """The application with everything behind it open. Closed in the reverse order."""
+    config = setting.config
+    async with AsyncExitStack() as stack:
+        native = NativeLane()
+        lanes = Lanes(await _lanes(setting.providers, native))
+        stack.push_async_callback(lanes.aclose)
+        store = await Store.open(setting.prepared, config.database, config.keys)
+        stack.push_async_callback(store.close)
+        catalog = Catalog.load(config.model_info)
+        directory = Directory(
+            setting.providers, config.models, catalog, native.list_models, off=setting.off
+        )
+        metrics = Metrics(_label_names(config, setting.providers), lambda: len(visits))
+        parts = Parts(
+            config=config,
+            keyring=store.keyring,
+            directory=directory,
+            accounts=store.accounts,
+            pace=Pace(),
+            sinks=_sinks(config, store, metrics),
+        )
+        path, admit = setting.build_path(parts, lanes)
+        yield build_app(
+            chat=ChatCompletions(path, config, visits, metrics.refused),
+            models=Models(admit, directory),
+            live=Live(),
+            ready=Ready(visits, {"database": store.healthy, "lanes": lanes.ready}),
+            metrics=MetricsPage(metrics, config.server, store.admin_key.check),
+        )
+
+
+async def _lanes(providers: Sequence[ProviderEntry], native: NativeLane) -> dict[LaneName, Lane]:
+    """The lanes that the providers need. Only the library lane imports litellm: seconds, 160 MB."""
+    lanes: dict[LaneName, Lane] = {"native": native, "echo": EchoLane()}
+    if any(entry.provider.lane == "library" for entry in providers):
+        from gateway.upstream.library import LibraryLane
+
+        library = LibraryLane()
+        began = time.monotonic()
+        await library.load()
+        log.info("litellm loaded in %.1f s", time.monotonic() - began)
+        lanes["library"] = library
+    return lanes
+
+
+def _sinks(config: Config, store: Store, metrics: Metrics) -> list[Sink]:
+    sinks: list[Sink] = [lambda _, record: store.accounts.record(record), metrics.call_ended]
+    if config.server.log == "json":
+        sinks.append(CallLog(sys.stderr.buffer).call_ended)
+    return sinks
+
+
+def _label_names(config: Config, providers: Sequence[ProviderEntry]) -> set[str]:
+    """The names that may be metric labels: aliases, their targets, and listed models."""
+    listed = {f"{entry.provider.name}/{model}" for entry in providers for model in entry.models}
+    targets = {target for alias in config.models.values() for target in alias.targets}
+    return {*config.models, *targets, *listed}
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if os.name == "nt":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -1,0 +1,91 @@
+"""The composition root: which policies stand on the path, and how does a gateway start?
+
+It is the only importer of `policies`: the machine in `gateway` knows none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from gateway import process
+from gateway.config import Config
+from gateway.edge.pages import Admit
+from gateway.exchange import Handler, chain
+from gateway.parts import Parts
+from gateway.providers import provider_states, resolve_providers
+from gateway.server import listen
+from gateway.store.adminkey import FirstKeys
+from gateway.store.database import Prepared, administration, prepare
+from gateway.supervisor import Supervisor
+from gateway.welcome import welcome
+from policies import request_path
+from policies.keys import Keys
+
+
+def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None:
+    """Serve until a signal ends it. `listen_fd` is the parent's socket if this is a worker.
+
+    Raises `ConfigError`, `StoreFault` or `OSError` for whatever stops the start.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    base_dir = config_path.parent
+    providers = resolve_providers(config, os.environ, base_dir)
+    states = provider_states(config, os.environ, base_dir)
+    prepared = prepare(config.database, config.keys, base_dir)
+    setting = process.Setting(
+        config=config,
+        providers=providers,
+        off=[state.name for state in states if state.entry is None],
+        prepared=prepared,
+        build_path=_build_path,
+    )
+    if listen_fd is not None:
+        process.run(setting, socket.socket(fileno=listen_fd))
+        return
+    listener = listen(config.server.host, config.server.port)
+    _greet(setting, listener.getsockname()[1])
+    if config.server.workers == 1:
+        process.run(setting, listener)
+    else:
+        sys.exit(_supervise(config.server.workers, listener))
+
+
+def _build_path(parts: Parts, lanes: Handler) -> tuple[Handler, Admit]:
+    keys = Keys(parts.keyring, time.time)
+    return chain(request_path(parts, keys), lanes), keys.admit
+
+
+def _greet(setting: process.Setting, port: int) -> None:
+    """Make the first keys where there are none, and say where the gateway is."""
+    first = asyncio.run(_first_keys(setting.prepared))
+    welcome(
+        sys.stdout,
+        host=setting.config.server.host,
+        port=port,
+        providers=[entry.provider.name for entry in setting.providers],
+        first=first,
+        home=setting.prepared.path.parent,
+    )
+
+
+async def _first_keys(prepared: Prepared) -> FirstKeys:
+    async with administration(prepared) as admin:
+        return await admin.admin_key.first_keys(os.environ.get("SLUICE_ADMIN_KEY") or None)
+
+
+def _supervise(workers: int, listener: socket.socket) -> int:
+    """Workers are this very command with the socket handed down."""
+    fd = listener.fileno()
+    command = [sys.executable, "-m", "gateway", *sys.argv[1:], "--listen-fd", str(fd)]
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, pass_fds=[fd])  # noqa: S603 - our own command line
+
+    return Supervisor(start, workers).run()
