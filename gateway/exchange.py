@@ -329,18 +329,22 @@ class Stream:
 
     async def __anext__(self) -> Events:
         """The next events, as they arrived in one read; possibly none are left after the steps."""
+        if self._ending is not None:
+            raise self._ending.error or StopAsyncIteration
         try:
             events = await self._source.__anext__()
+            for step in self._steps:
+                events = step(events)
         except StopAsyncIteration:
             self._ending = self._ending or Ending("finished")
             await self.aclose()
+            if self._ending.error is not None:  # closed by someone else, while this one waited
+                raise self._ending.error from None
             raise
         except SluiceError as error:
             self._ending = self._ending or Ending("failed", error)
             await self.aclose()
             raise
-        for step in self._steps:
-            events = step(events)
         return events
 
     async def aclose(self, error: SluiceError | None = None) -> None:
