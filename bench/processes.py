@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -71,19 +72,16 @@ class Child:
         return self.process.poll() is not None
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL, to this child's group alone."""
+        """SIGTERM to the child, which ends its workers; SIGKILL to what is left of its group."""
         if self in _running:
             _running.remove(self)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.process.pid, number)
-                self.process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                continue
-            except (ProcessLookupError, PermissionError):
-                # macOS answers EPERM for a group that only holds a zombie.
-                break
-        self.process.poll()
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_S)
+        # macOS answers EPERM for a group that only holds a zombie.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(STOP_S)
 
 
 @atexit.register

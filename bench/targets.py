@@ -186,20 +186,20 @@ def _sluice(name: str, port: int, upstream: str, lane: str) -> Target:
     gateway = (sys.executable, "-m", "gateway")
     environment = {"BENCH_UPSTREAM_KEY": "upstream"}
     serve = (*gateway, "serve", "--config", str(config), "--port", str(port))
-    key = _virtual_key((*gateway, "keys", "create", "--config", str(config)), environment, name)
+    create = (*gateway, "keys", "create", "bench", "--json", "--config", str(config))
+    key = _virtual_key(create, environment, name)
     return Target(name, port, serve, environment, key, prefix="bench/")
 
 
 def _virtual_key(command: tuple[str, ...], environment: dict[str, str], name: str) -> str:
     made = subprocess.run(
-        [*command, "--name", "bench", "--json"],
+        command,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    if made.returncode != 0:
+    if made.returncode != 0 or not made.stdout:
         raise NotAnswering(f"{name}: no virtual key was made: {made.stderr.strip()[-300:]}")
-    answer = json.loads(made.stdout)
-    return str(answer.get("secret") or answer["key"])
+    return str(json.loads(made.stdout)["key"])
