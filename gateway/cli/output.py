@@ -83,7 +83,10 @@ def print_fields(row: Row, columns: Sequence[Column]) -> None:
     _console().print(table)
 
 
-def _print_table(rows: Iterable[Row], columns: Sequence[Column]) -> None:
+def _print_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
+    if not rows:
+        click.echo("There is none.", err=True)
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         justify: Literal["right", "left"] = "right" if column.right else "left"

@@ -12,7 +12,7 @@ import click
 from gateway.cli.configuration import config_option, read
 from gateway.cli.database import reporting
 from gateway.cli.filters import filter_options, unix_ms
-from gateway.cli.output import Column, Format, dollars, plain, print_json, print_rows
+from gateway.cli.output import Column, Format, dollars, print_json, print_rows
 from gateway.record import usd
 from gateway.store.charges import COUNTS
 from gateway.store.reports import GROUPS, Filter, UsageRow
@@ -25,7 +25,7 @@ _TABLE = (
     Column("cached_tokens", "cached", right=True),
     Column("completion_tokens", "completion", right=True),
     Column("cost_nano_usd", "cost", dollars, right=True),
-    Column("notes", "attempts of which"),
+    Column("notes", "notes"),
 )
 
 
@@ -87,6 +87,8 @@ def usage(
     if how == "csv":
         print_rows(rows, [*named, *(Column(name, name) for name in _NUMBERS)], "csv")
         return
+    for row in rows + total:
+        row["notes"] = ", ".join(f"{row[name]} {name}" for name in _NOTES if row[name])
     # The sum is asked for, not added up: a call that two providers tried stands in two rows.
     sums = [dict.fromkeys(_group_names(groups)) | {named[0].name: "total"} | total[0]]
     print_rows(rows + (sums if len(rows) > 1 else []), [*named, *_TABLE])
@@ -102,13 +104,10 @@ def _row(groups: Sequence[str], row: UsageRow, keys: Mapping[str, str]) -> dict[
     group: dict[str, Any] = dict(zip(groups, row.group, strict=True))
     if "key" in group:
         group["key_name"] = keys.get(group["key"])
-    counted = {name: getattr(row, name) for name in _NOTES}
-    notes = ", ".join(f"{number} {name}" for name, number in counted.items() if number)
     return (
         {name: group[name] for name in _group_names(groups)}
         | {"calls": row.calls, "attempts": row.attempts}
         | dict(row.tokens)
         | {"cost_nano_usd": row.cost_nano_usd, "cost_usd": usd(row.cost_nano_usd)}
-        | counted
-        | {"notes": plain(notes or None)}
+        | {name: getattr(row, name) for name in _NOTES}
     )
