@@ -261,3 +261,8 @@ def test_a_megabyte_is_judged_quickly(raw: bytes) -> None:
         parse_document(raw)
     # 10 to 150 ms here; anything quadratic would take minutes.
     assert time.perf_counter() - began < 3
+
+
+def test_a_deep_place_is_named_by_its_beginning() -> None:
+    error = refusal(b'{"a":' * 20 + b'{"b":1,"b":2}' + b"}" * 20)
+    assert error.param == "a" + ".a" * 11 + "…"
