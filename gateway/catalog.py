@@ -192,7 +192,7 @@ def _repriced(entry: Entry, info: ModelInfo) -> Entry:
 
 
 def _is_charge(name: str) -> bool:
-    return "cost" in name or "multiplier" in name or name == "tiered_pricing"
+    return "cost" in name or "pricing" in name or "multiplier" in name
 
 
 def _model(provider: Provider, family: str, name: str, entry: Entry) -> Model:

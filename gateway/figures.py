@@ -70,10 +70,21 @@ def figures_of(entry: Mapping[str, Any]) -> Figures | None:
     return found
 
 
+def discounted(stated: Figures, block: Mapping[str, Any]) -> Figures:
+    """The figures off-peak: those of the block hold instead, whatever the tier or the prompt."""
+    discounts = _flat(block.items())
+    return {n: figure for n, figure in stated.items() if _kind(n) not in discounts} | discounts
+
+
 def text_of(figure: Decimal) -> str:
     """The one spelling of a figure: plain digits, no exponent, no trailing zeros."""
     text = format(figure, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _kind(name: str) -> str:
+    match = _FIGURE.fullmatch(name)
+    return match["kind"] if match else name
 
 
 def _flat(items: Iterable[tuple[str, Any]]) -> Figures:

@@ -7,49 +7,32 @@ Alibaba do ("all tokens, input and output, are charged at long context rates").
 
 Not covered, because a usage does not count them: web searches and other tools that a provider
 runs, cache storage by the hour, video tokens (charged as text), and cached audio (as cached
-text). Off-peak discounts are not applied: such a model costs its standard price.
+text).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from gateway import figures
-from gateway.figures import Figures, figure_name, figures_of, text_of
+from gateway.figures import Figures, discounted, figures_of, text_of
+from gateway.hours import WINDOWS, Hours
+from gateway.rates import NANO_USD, Highest, Rates, Sheets, all_sheets, highest, scale_of
 from gateway.usage import Usage
 
-_INCLUSIVE = "threshold_inclusive"
-_NANO_DECIMALS = 9
+INCLUSIVE = "threshold_inclusive"
+OFF_PEAK = "off_peak_pricing"
 _DIGEST_CHARACTERS = 32  # 128 bits
 
 # What providers call the tier that served a request. `fast` is Anthropic's and OpenAI's name for
 # priority; every other name (`default`, `standard`, `auto`, `scale`, …) costs the standard rate.
 _TIERS_BY_NAME = {tier: tier for tier in figures.TIERS} | {"fast": "priority"}
-
-
-class Rates(NamedTuple):
-    """What one token of each kind costs, as integers over the price's scale."""
-
-    input: int
-    cached: int
-    written: int
-    written_1h: int
-    input_audio: int
-    input_image: int
-    output: int
-    reasoning: int
-    output_audio: int
-    output_image: int
-
-
-Sheets = tuple[tuple[int, Rates], ...]
-"""Rates by prompt size, largest first: the first pair whose number is exceeded holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +44,8 @@ class Price:
     _scale: int = field(repr=False, compare=False)
     _standard: Sheets = field(repr=False, compare=False)
     _tiers: Mapping[str, Sheets] = field(repr=False, compare=False)
-    _highest: tuple[tuple[int, int, int], ...] = field(repr=False, compare=False)
+    _highest: Highest = field(repr=False, compare=False)
+    _off_peak: tuple[Hours, Price] | None = field(repr=False, compare=False)
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> Price | None:
@@ -74,17 +58,32 @@ class Price:
         stated = figures_of(entry)
         if stated is None:
             return None
-        inclusive = bool(entry.get(_INCLUSIVE))
-        document = _document(stated, inclusive)
-        scale = _scale(stated)
-        sheets = {tier: _sheets(stated, tier, scale, inclusive) for tier in _tiers(stated)}
+        inclusive = bool(entry.get(INCLUSIVE))
+        block = entry.get(OFF_PEAK)
+        if not block:
+            return cls._of(stated, _document(stated, inclusive), inclusive)
+        cheap = discounted(stated, block)
+        off_peak = Hours.of(block), cls._of(cheap, _document(cheap, inclusive), inclusive)
+        return cls._of(stated, _document(stated, inclusive, block), inclusive, off_peak)
+
+    @classmethod
+    def _of(
+        cls,
+        stated: Figures,
+        document: str,
+        inclusive: bool,
+        off_peak: tuple[Hours, Price] | None = None,
+    ) -> Price:
+        scale = scale_of(stated)
+        sheets = all_sheets(stated, scale, inclusive)
         return cls(
             digest=hashlib.sha256(document.encode()).hexdigest()[:_DIGEST_CHARACTERS],
             _document=document,
-            _scale=scale // 10**_NANO_DECIMALS,
+            _scale=scale // NANO_USD,
             _standard=sheets[None],
             _tiers={name: sheets[t] for name, t in _TIERS_BY_NAME.items() if t in sheets},
-            _highest=_highest(sheets.values()),
+            _highest=highest(sheets.values()),
+            _off_peak=off_peak,
         )
 
     @classmethod
@@ -104,8 +103,16 @@ class Price:
         found: str | None = orjson.loads(self._document).get(name)
         return found
 
-    def cost_nano_usd(self, usage: Usage) -> int:
-        """The cost of `usage`, rounded once, half-even."""
+    def cost_nano_usd(self, usage: Usage, at_s: float | None = None) -> int:
+        """The cost of `usage`, rounded once, half-even.
+
+        `at_s` is when the request ended, in unix seconds, now if not given: off-peak prices go by
+        it (DeepSeek: "determined by the timestamp of its completion").
+        """
+        if self._off_peak is not None:
+            hours, cheap = self._off_peak
+            if hours.include(time.time() if at_s is None else at_s):
+                return cheap.cost_nano_usd(usage)
         tier = usage.service_tier
         sheets = self._standard if tier is None else self._tiers.get(tier.lower(), self._standard)
         prompt = usage.prompt_tokens
@@ -120,12 +127,15 @@ class Price:
     def bound_nano_usd(self, prompt_tokens: int, completion_tokens: int) -> int:
         """An upper bound for a call with at most these counts, whatever kinds they turn out to be.
 
-        It holds for every service tier and every threshold that `prompt_tokens` can exceed.
+        It holds for every hour, every service tier and every threshold within `prompt_tokens`.
         """
-        highest = (pair for above, *pair in self._highest if prompt_tokens > above)
-        prompt_rate, completion_rate = next(highest)
+        reachable = (pair for above, *pair in self._highest if prompt_tokens > above)
+        prompt_rate, completion_rate = next(reachable)
         total = prompt_tokens * prompt_rate + completion_tokens * completion_rate
-        return -(-total // self._scale)
+        bound = -(-total // self._scale)
+        if self._off_peak is not None:
+            bound = max(bound, self._off_peak[1].bound_nano_usd(prompt_tokens, completion_tokens))
+        return bound
 
 
 def _prompt_cost(rates: Rates, usage: Usage) -> int:
@@ -161,73 +171,12 @@ def _completion_cost(rates: Rates, usage: Usage) -> int:
     )
 
 
-def _document(stated: Figures, inclusive: bool) -> str:
+def _document(stated: Figures, inclusive: bool, off_peak: Mapping[str, Any] | None = None) -> str:
     content: dict[str, object] = {name: text_of(figure) for name, figure in stated.items()}
+    if off_peak:
+        cheap = discounted({}, off_peak)
+        texts = {name: text_of(figure) for name, figure in cheap.items()}
+        content[OFF_PEAK] = {n: off_peak[n] for n in WINDOWS if n in off_peak} | texts
     if inclusive:
-        content[_INCLUSIVE] = True
+        content[INCLUSIVE] = True
     return orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _scale(stated: Figures) -> int:
-    """The smallest power of ten, at least a nano-dollar's, over which all figures are integers."""
-    decimals = (len(text_of(figure).partition(".")[2]) for figure in stated.values())
-    return int(10 ** max(_NANO_DECIMALS, *decimals))
-
-
-def _tiers(stated: Figures) -> Iterator[str | None]:
-    yield None
-    for tier in figures.TIERS:
-        if any(name.endswith(f"_{tier}") for name in stated):
-            yield tier
-
-
-def _thresholds(stated: Figures) -> list[int]:
-    parts = (name.rpartition("_above_")[2].partition("_tokens") for name in stated)
-    return sorted({int(above) for above, found, _ in parts if found and above.isdigit()})
-
-
-def _sheets(stated: Figures, tier: str | None, scale: int, inclusive: bool) -> Sheets:
-    thresholds = _thresholds(stated)
-    sheets = [(-1, _rates(stated, tier, [], scale))]
-    for count, above in enumerate(thresholds, start=1):
-        crossed = thresholds[count - 1 :: -1]
-        sheets.append((above - inclusive, _rates(stated, tier, crossed, scale)))
-    return tuple(reversed(sheets))
-
-
-def _rates(stated: Figures, tier: str | None, crossed: list[int], scale: int) -> Rates:
-    """The most specific figure of each kind; a kind without one costs as plain input or output."""
-    places = [(above, t) for above in [*crossed, 0] for t in dict.fromkeys((tier, None))]
-
-    def find(kind: str, stand_in: Decimal) -> Decimal:
-        names = (figure_name(kind, above, t) for above, t in places)
-        return next((stated[name] for name in names if name in stated), stand_in)
-
-    def place(kind: str) -> int:
-        names = [figure_name(kind, above, t) in stated for above, t in places]
-        return names.index(True) if True in names else len(names)
-
-    zero = Decimal(0)
-    given, produced = find(figures.INPUT, zero), find(figures.OUTPUT, zero)
-    written = find(figures.WRITTEN, given)
-    # Thinking is sold as output: a tier's own output price stands before a general one for it.
-    inherits = place(figures.REASONING) > place(figures.OUTPUT)
-    chosen = (
-        *(given, find(figures.CACHED, given), written, find(figures.WRITTEN_1H, written)),
-        *(find(figures.INPUT_AUDIO, given), find(figures.INPUT_IMAGE, given)),
-        *(produced, produced if inherits else find(figures.REASONING, produced)),
-        *(find(figures.OUTPUT_AUDIO, produced), find(figures.OUTPUT_IMAGE, produced)),
-    )
-    return Rates(*(int(figure.scaleb(len(str(scale)) - 1)) for figure in chosen))
-
-
-def _highest(all_sheets: Iterable[Sheets]) -> tuple[tuple[int, int, int], ...]:
-    """By prompt size, largest first: the dearest input and output that such a prompt can meet."""
-    pairs = sorted((pair for sheets in all_sheets for pair in sheets), key=lambda pair: pair[0])
-    found: list[tuple[int, int, int]] = []
-    prompt_rate = completion_rate = 0
-    for above, rates in pairs:
-        prompt_rate = max(prompt_rate, *rates[:6])
-        completion_rate = max(completion_rate, *rates[6:])
-        found.append((above, prompt_rate, completion_rate))
-    return tuple(reversed(found))

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway import figures
-from gateway.pricing import Price
+from gateway.pricing import INCLUSIVE, OFF_PEAK, Price
 from gateway.targets import Provider
 
 # Fireworks: "cached input tokens are 50 % of the price", where a model's page says no other.
@@ -31,7 +31,8 @@ def price_under_terms(provider: Provider, family: str, entry: Mapping[str, Any])
     uplift = _uplift(provider, family, entry)
     terms: dict[str, Any] = {name: figure * uplift for name, figure in stated.items()}
     # xAI charges the long rate from the threshold on, the others above it.
-    return Price.from_entry(terms | {"threshold_inclusive": family == "xai"})
+    terms[INCLUSIVE] = family == "xai"
+    return Price.from_entry(terms | {OFF_PEAK: entry.get(OFF_PEAK)})
 
 
 def _uplift(provider: Provider, family: str, entry: Mapping[str, Any]) -> Decimal:
