@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway import tables
+from gateway import figures, tables
 from gateway.config import Config, ConfigError
 from gateway.errors import UpstreamFailure, error_classes
 from gateway.providers import provider_states
@@ -94,8 +94,7 @@ def _contradictions(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]
     yield from _pepper(config)
     yield from _names(providers)
     yield from _aliases(config, providers)
-    for name in config.model_info:
-        yield from _canonical(("model_info", name), name, providers)
+    yield from _model_info(config, providers)
     for kind in config.retry.rules:
         if kind not in RETRY_KINDS:
             message = f"unknown kind of error; {suggestion(kind, RETRY_KINDS)}"
@@ -104,7 +103,8 @@ def _contradictions(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]
 
 def _database(config: Config) -> Iterator[Problem]:
     path, url = ("database", "url"), config.database.url
-    if not url.startswith("sqlite:") or url == "sqlite:":
+    scheme, _, name = url.partition(":")
+    if scheme != "sqlite" or not name or name.startswith((":", "//")):
         yield Problem(path, 'must be "sqlite:PATH"', shown(path, url))
 
 
@@ -133,6 +133,16 @@ def _aliases(config: Config, providers: list[str]) -> Iterator[Problem]:
             yield from _canonical((*path, "targets"), target, providers)
         for param in _NEVER_PARAMS.intersection(alias.params):
             yield Problem((*path, "params", param), "belongs to the caller; it cannot be set here")
+
+
+def _model_info(config: Config, providers: list[str]) -> Iterator[Problem]:
+    for name, info in config.model_info.items():
+        path = ("model_info", name)
+        yield from _canonical(path, name, providers)
+        for figure in info.price:
+            if not figures.is_figure(figure):
+                message = f"no price per token; {suggestion(figure, figures.KINDS)}"
+                yield Problem((*path, "price", figure), message)
 
 
 def _canonical(path: tables.Path, name: str, providers: list[str]) -> Iterator[Problem]:

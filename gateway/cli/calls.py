@@ -42,7 +42,7 @@ _LIST = (
     Column("prompt_tokens", "prompt", right=True),
     Column("completion_tokens", "completion", right=True),
     Column("cost_nano_usd", "cost", dollars, right=True),
-    Column("duration_ms", "time", seconds, right=True),
+    Column("duration_ms", "took", seconds, right=True),
 )
 _SUMS = ("prompt_tokens", "completion_tokens", "cost_nano_usd")
 _NAMES = (*(f.name for f in fields(CallRecord) if f.name != "facts"), "key_name", *_SUMS)
@@ -60,7 +60,7 @@ _CALL = (
     Column("status", "status"),
     Column("error", "error"),
     Column("first_event_ms", "first answer", seconds),
-    Column("duration_ms", "time", seconds),
+    Column("duration_ms", "took", seconds),
     Column("overhead_ms", "of it ours (ms)"),
 )
 _ATTEMPTS = (
@@ -74,7 +74,7 @@ _ATTEMPTS = (
     Column("source", "counted by"),
     Column("cost_nano_usd", "cost", dollars, right=True),
     Column("first_event_ms", "first answer", seconds, right=True),
-    Column("duration_ms", "time", seconds, right=True),
+    Column("duration_ms", "took", seconds, right=True),
 )
 _TRACE = (
     Column("at_s", "at (s)", right=True),

@@ -14,12 +14,13 @@ from gateway.cli.configuration import config_option, named_after, read
 from gateway.cli.output import Column, print_json, print_rows
 from gateway.config import Config
 from gateway.providers import ProviderState, provider_states
+from gateway.targets import ProviderEntry
 
 _PROVIDERS = (
     Column("name", "provider", style="bold"),
     Column("state", "state"),
     Column("lane", "lane"),
-    Column("reason", "why"),
+    Column("about", "models, or what it needs"),
 )
 _ALIASES = (
     Column("name", "model", style="bold"),
@@ -44,9 +45,9 @@ def check(config_path: Path, as_json: bool) -> None:
     """
     config = read(config_path)
     with named_after(config_path):
-        Catalog.load(config.model_info)
+        catalog = Catalog.load(config.model_info)
     states = provider_states(config, os.environ, config_path.parent)
-    providers = [_provider(state) for state in states]
+    providers = [_provider(state, catalog) for state in states]
     on = {state.name for state in states if state.entry is not None}
     aliases = [_alias(name, alias.targets, on) for name, alias in config.models.items()]
     if as_json:
@@ -58,22 +59,37 @@ def check(config_path: Path, as_json: bool) -> None:
     click.echo(f"{config_path}: no faults; {_listening(config)}")
 
 
-def _provider(state: ProviderState) -> dict[str, Any]:
-    if state.entry is None:
-        missing = list(state.missing)
-        reason = f"missing: {', '.join(missing)}"
-        return {"name": state.name, "state": "off", "lane": None, "missing": missing} | {
-            "reason": reason
-        }
-    names = list(state.entry.named)
-    return {
+def _provider(state: ProviderState, catalog: Catalog) -> dict[str, Any]:
+    row: dict[str, Any] = {
         "name": state.name,
-        "state": "on",
-        "lane": state.entry.provider.lane,
-        "missing": [],
-        "credentials": names,
-        "reason": f"credentials: {', '.join(names)}" if names else None,
+        "state": "off" if state.entry is None else "on",
+        "missing": list(state.missing),
     }
+    if state.entry is None:
+        nothing: dict[str, Any] = {"lane": None, "credentials": [], "models": [], "known_models": 0}
+        return row | nothing | {"about": f"needs {_needs(state.missing)}"}
+    entry = state.entry
+    known = catalog.names(entry.provider.kind, responses=entry.provider.lane == "library")
+    return row | {
+        "lane": entry.provider.lane,
+        "credentials": list(entry.named),
+        "models": list(entry.models),
+        "known_models": len(known),
+        "about": _about(entry, len(known)),
+    }
+
+
+def _needs(missing: tuple[str, ...]) -> str:
+    return ", ".join(what.removeprefix("environment variable ") for what in missing)
+
+
+def _about(entry: ProviderEntry, known: int) -> str:
+    """Where its models' names come from, and who may be bound to it."""
+    models = [*entry.models]
+    models += [f"{known} models of litellm's table"] if known and not models else []
+    models += ["what the server lists"] if entry.list_models else []
+    bound = [f"credentials: {', '.join(entry.named)}"] if entry.named else []
+    return "; ".join([", ".join(models) or "any model, as provider/model", *bound])
 
 
 def _alias(name: str, targets: tuple[str, ...], on: set[str]) -> Mapping[str, Any]:

@@ -87,6 +87,14 @@ price = { input_cost_per_token = 0.5 }
             ':2: server.log = "xml": must be one of "json", "off"',
         ),
         ('[database]\nurl = "mysql:x"', ':2: database.url = "mysql:x": must be "sqlite:PATH"'),
+        ('[database]\nurl = "sqlite:"', ':2: database.url = "sqlite:": must be "sqlite:PATH"'),
+        ('[database]\nurl = "sqlite://x"', ':2: database.url = "sqlite://x": must be "sqlite:PATH'),
+        ('[database]\nurl = "sqlite::memory:"', ':2: database.url = "sqlite::memory:": must be'),
+        (
+            ECHO + '[model_info."echo/m".price]\ninput_cost_per_tokens = 1',
+            ':4: model_info."echo/m".price.input_cost_per_tokens: no price per token; did you mean '
+            "input_cost_per_token?",
+        ),
         (
             "[retry.rules.rate_limits]",
             ":1: retry.rules.rate_limits: unknown kind of error; did you mean rate_limit?",
