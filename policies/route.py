@@ -9,6 +9,9 @@ from gateway.errors import CapabilityMissing, ModelNotAllowed
 from gateway.exchange import JSON, Call, Handler, Reply, Routed, Skipped
 from gateway.targets import Target
 
+# Two names of one parameter: providers refuse a request that has both.
+_OTHER_NAMES = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
 
 class Route:
     """Finds the targets of the model that was asked for, and passes over the incapable ones.
@@ -29,14 +32,14 @@ class Route:
             raise ModelNotAllowed(
                 f"This API key may not use the model {call.model}.", param="model"
             )
-        targets = self._capable(call, resolution.targets)
+        body = joined(call.body, resolution.targets[0])
+        targets = self._capable(call, body, resolution.targets)
         names = tuple(target.name for target in targets)
         call.trace.add(Routed(call.model, resolution.alias, names))
-        body = joined(call.body, targets[0])
         return await call_next(call.with_(candidates=targets, body=body))
 
-    def _capable(self, call: Call, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-        needs = self._needs(call.body)
+    def _capable(self, call: Call, body: JSON, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        needs = self._needs(body)
         if not needs:
             return targets
         capable: list[Target] = []
@@ -60,7 +63,10 @@ def joined(body: JSON, target: Target) -> JSON:
     """The caller's body with the alias's default parameters and system message."""
     if not target.params and target.system is None:
         return body
-    body = {**target.params, **body}
+    defaults = {
+        name: value for name, value in target.params.items() if _OTHER_NAMES.get(name) not in body
+    }
+    body = {**defaults, **body}
     if target.system is not None:
         body["messages"] = _with_system(body["messages"], target.system)
     return body

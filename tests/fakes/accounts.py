@@ -1,0 +1,48 @@
+"""A ledger in memory: what was opened, settled and recorded, in which order?"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.errors import Unavailable
+from gateway.ledger import CallRecord, Intent, Settlement
+
+
+class Book:
+    """`Accounts` that keeps everything. `events` is the order of it all: a test may add to it.
+
+    With `closed` no intent can be written. While `stuck` is set, a settlement is noted at once
+    but its caller waits, as for a slow commit.
+    """
+
+    def __init__(self, *, closed: bool = False) -> None:
+        self.closed = closed
+        self.stuck: asyncio.Event | None = None
+        self.events: list[str] = []
+        self.intents: list[Intent] = []
+        self.settlements: list[Settlement] = []
+        self.records: list[CallRecord] = []
+
+    async def open(self, intent: Intent) -> None:
+        await asyncio.sleep(0)
+        if self.closed:
+            raise Unavailable("The ledger cannot be written.")
+        self.intents.append(intent)
+        self.events.append(f"open {intent.charge_id}")
+
+    async def settle(self, settlement: Settlement) -> None:
+        self.settlements.append(settlement)
+        if self.stuck is not None:
+            await self.stuck.wait()
+        await asyncio.sleep(0)
+        self.events.append(f"settle {settlement.charge_id}")
+
+    def record(self, record: CallRecord) -> None:
+        self.records.append(record)
+        self.events.append(f"record {record.call_id}")
+
+    @property
+    def settlement(self) -> Settlement:
+        """The only settlement there is."""
+        assert len(self.settlements) == 1, f"{len(self.settlements)} settlements"
+        return self.settlements[0]
