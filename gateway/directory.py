@@ -7,6 +7,7 @@ for it, and either those that its server names (`list_models`) or those of its k
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -114,6 +115,8 @@ class Directory:
             name = f"{entry.provider.name}/{model}"
             if name not in self._lines:
                 self._lines[name] = ModelEntry.of(name, self._target(entry, model))
+                # A line takes 0.1 ms to build, and there may be thousands: let others run.
+                await asyncio.sleep(0)
             found.append(self._lines[name])
         return tuple(found)
 

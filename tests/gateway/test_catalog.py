@@ -49,6 +49,8 @@ TABLE: dict[str, dict[str, Any]] = {
     },
     "deep": CHAT | {"litellm_provider": "deep", "input_cost_per_token": 8e-6},
     "deep/deep": CHAT | {"litellm_provider": "deep", "max_input_tokens": 1000},
+    "shallow/shallow": CHAT | {"litellm_provider": "shallow"},
+    "shallow": CHAT | {"litellm_provider": "shallow", "input_cost_per_token": 8e-6},
     "command": CHAT | {"litellm_provider": "cohere_chat"},
     "anthropic.claude": CHAT | {"litellm_provider": "bedrock_converse"},
     "bedrock/eu-west-1/anthropic.claude": CHAT
@@ -82,6 +84,7 @@ def input_usd(model: Model) -> str | None:
         ("vertex_ai", "gemini-y", "0.000007"),
         ("gemini", "gemini-y", "0.000001"),
         ("deep", "deep", "0.000001"),
+        ("shallow", "shallow", "0.000001"),
         ("cohere_chat", "command", "0.000001"),
         ("cohere", "command", "0.000001"),
         ("bedrock", "anthropic.claude", "0.000001"),

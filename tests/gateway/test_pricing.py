@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway import figures
 from gateway.pricing import Price
 from gateway.usage import Usage
 
@@ -416,6 +417,14 @@ def test_a_bound_covers_tiers_and_kinds_but_no_threshold_out_of_reach() -> None:
     assert sonnet.bound_nano_usd(200_000, 0) == 200_000 * 6000  # 1 hour writes
     assert sonnet.bound_nano_usd(200_001, 0) == 200_001 * 12000
     assert price(GPT_4O).bound_nano_usd(1000, 300) == 1000 * 4250 + 300 * 17000  # priority
+
+
+@pytest.mark.parametrize("tier", ["", "_flex", "_priority"])
+@pytest.mark.parametrize("kind", figures.KINDS)
+def test_a_bound_is_as_high_as_the_dearest_kind_and_tier(kind: str, tier: str) -> None:
+    cheap = dict.fromkeys(figures.KINDS, 1e-6)
+    bound = price(cheap | {f"{kind}{tier}": 5e-6}).bound_nano_usd(10, 10)
+    assert bound == 10 * 5000 + 10 * 1000
 
 
 def test_a_bound_is_rounded_up() -> None:
