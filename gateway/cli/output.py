@@ -97,8 +97,7 @@ def _print_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
 
 
 def _cell(column: Column, row: Row) -> Text:
-    show: Callable[[Any], str] = column.show
-    return Text(show(row[column.name]))  # a plain string would be read as rich's markup
+    return Text(column.show(row[column.name]))  # a plain string would be read as rich's markup
 
 
 def _print_csv(rows: Iterable[Row], columns: Sequence[Column]) -> None:
