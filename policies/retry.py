@@ -90,15 +90,13 @@ class Retry:
         rule = self._rules[failure.kind]
         if attempt >= self._settings.max_attempts:
             return None
-        elsewhere = rule.next_target and bool(targets)
-        exhausted = tries > rule.same_target
-        if elsewhere and (exhausted or isinstance(failure, RateLimited)):
-            step = _Step(move_on=True, after_s=0.0)
-        elif exhausted:
-            return None
-        else:
-            step = _Step(move_on=False, after_s=self._pause_s(failure, tries))
-        return step if self._clock() + step.after_s < call.deadline else None
+        now = self._clock()
+        pause_s = self._pause_s(failure, tries)
+        here = tries <= rule.same_target and now + pause_s < call.deadline
+        elsewhere = rule.next_target and bool(targets) and now < call.deadline
+        if elsewhere and (not here or isinstance(failure, RateLimited)):
+            return _Step(move_on=True, after_s=0.0)
+        return _Step(move_on=False, after_s=pause_s) if here else None
 
     def _pause_s(self, failure: UpstreamFailure, tries: int) -> float:
         """The provider's own wish, else an exponential back-off with full jitter."""
