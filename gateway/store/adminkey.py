@@ -12,7 +12,7 @@ from gateway.keys import ADMIN_KEY_PREFIX, digest, new_secret
 from gateway.store.keytable import KeyDraft, NewKey, change, insert_key
 from gateway.store.leases import unix_ms
 
-SELECT_DIGEST = "SELECT value FROM meta WHERE name = 'admin_digest'"
+_SELECT_DIGEST = "SELECT value FROM meta WHERE name = 'admin_digest'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class AdminKey:
         return digest(self._pepper, secret).hex()
 
     async def _stored(self) -> str:
-        async with self._db.execute(SELECT_DIGEST) as rows:
+        async with self._db.execute(_SELECT_DIGEST) as rows:
             row = await rows.fetchone()
         return str(row[0]) if row else ""
 

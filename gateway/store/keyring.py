@@ -10,7 +10,6 @@ database are remembered (bounded) until the version changes.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import sqlite3
 import time
@@ -22,7 +21,6 @@ import orjson
 
 from gateway.errors import Unavailable
 from gateway.keys import VirtualKey, digest
-from gateway.store.adminkey import SELECT_DIGEST
 
 POLL_S = 0.25
 MAX_UNKNOWN = 10_000
@@ -52,7 +50,6 @@ class Keyring:
         self._max_stale_s = max_stale_s
         self._monotonic = monotonic
         self._keys: Mapping[bytes, VirtualKey] = {}
-        self._admin_digest = b""
         self._unknown: set[bytes] = set()
         self._version = 0
         self._read_at_s = -float("inf")
@@ -72,18 +69,10 @@ class Keyring:
             raise Unavailable("Keys cannot be checked at the moment; try again in a moment.")
         return key
 
-    def is_admin(self, secret: str) -> bool:
-        """Is `secret` the admin key?"""
-        return hmac.compare_digest(digest(self._pepper, secret), self._admin_digest)
-
     @property
     def fresh(self) -> bool:
         """Has the version been read recently enough?"""
         return self._monotonic() - self._read_at_s <= self._max_stale_s
-
-    def names(self) -> frozenset[str]:
-        """The names of all keys, for metrics labels."""
-        return frozenset(key.name for key in self._keys.values())
 
     async def refresh(self) -> None:
         """Read the version, and the keys if it changed. Raises `sqlite3.Error`."""
@@ -126,7 +115,6 @@ class Keyring:
         if version != self._version:
             # The version is read before the keys: keys of a later version are reloaded once more.
             self._keys = await self._load()
-            self._admin_digest = await self._load_admin()
             self._unknown.clear()
             self._version = version
         self._read_at_s = began_s
@@ -139,11 +127,6 @@ class Keyring:
     async def _load(self) -> dict[bytes, VirtualKey]:
         async with self._db.execute(_SELECT_KEYS) as rows:
             return {bytes.fromhex(row[0]): virtual_key(*row[1:]) async for row in rows}
-
-    async def _load_admin(self) -> bytes:
-        async with self._db.execute(SELECT_DIGEST) as rows:
-            row = await rows.fetchone()
-        return bytes.fromhex(row[0]) if row else b""
 
 
 def virtual_key(
