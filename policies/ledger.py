@@ -6,10 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 
-from gateway.errors import SluiceError
+from gateway.errors import ClientGone, DeadlineExceeded, Draining, SluiceError
 from gateway.exchange import Call, Completion, Ending, Handler, Reply, cancel_reason
 from gateway.parts import Sink
 from gateway.record import call_record
+
+_STATUS_OF_CANCELLED = {
+    ending.kind: ending.status for ending in (ClientGone, DeadlineExceeded, Draining)
+}
 
 
 class Ledger:
@@ -62,6 +66,6 @@ class _Entry:
             self.write(error.status, error.kind)
         elif isinstance(error, asyncio.CancelledError):
             reason = cancel_reason(error)
-            self.write(499 if reason == "client_gone" else 503, reason)
+            self.write(_STATUS_OF_CANCELLED.get(reason, Draining.status), reason)
         elif error is not None:
             self.write(500, "internal_error")
