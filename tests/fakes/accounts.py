@@ -18,6 +18,7 @@ class Book:
     def __init__(self, *, closed: bool = False) -> None:
         self.closed = closed
         self.stuck: asyncio.Event | None = None
+        self.asked = asyncio.Event()  # a settlement has come
         self.events: list[str] = []
         self.intents: list[Intent] = []
         self.settlements: list[Settlement] = []
@@ -32,6 +33,7 @@ class Book:
 
     async def settle(self, settlement: Settlement) -> None:
         self.settlements.append(settlement)
+        self.asked.set()
         if self.stuck is not None:
             await self.stuck.wait()
         await asyncio.sleep(0)
