@@ -9,8 +9,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.builders import SECRET
-from tests.gateway_process import ECHO, GatewayProcess
+from tests.gateway_process import ECHO, FAKE_KEY, GatewayProcess
 
 
 class StartGateway(Protocol):
@@ -42,7 +41,7 @@ async def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
             arguments: Sequence[str] = (),
         ) -> GatewayProcess:
             home: Path = tmp_path_factory.mktemp("gateway")
-            secrets = {"FAKE_API_KEY": SECRET, **(env or {})}
+            secrets = {"FAKE_API_KEY": FAKE_KEY, **(env or {})}
             gateway = GatewayProcess(home, config, env=secrets, arguments=arguments)
             return await stack.enter_async_context(gateway)
 

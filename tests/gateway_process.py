@@ -27,6 +27,8 @@ from tests.fakes.upstream import Upstream
 from tests.ledger_view import LedgerView
 
 ROOT = Path(__file__).resolve().parent.parent
+# Tests of another SDK run in its environment; the gateway they start stays in its own.
+PYTHON = os.environ.get("SLUICE_TEST_PYTHON", sys.executable)
 READY_WITHIN_S = 60.0
 STOPPED_WITHIN_S = 20.0
 _TICK_S = 0.01
@@ -50,6 +52,7 @@ def _toml(value: Setting) -> str:
 
 
 ECHO = table("providers.echo", kind="echo", models=["echo", "echo-slow"])
+FAKE_KEY = "sk-upstream-secret-0123456789"  # what `start_gateway` puts into FAKE_API_KEY
 
 
 def fake_provider(upstream: Upstream, name: str = "fake", **settings: Setting) -> str:
@@ -81,17 +84,18 @@ class GatewayProcess:
     ) -> None:
         self.home = home
         self.ledger = LedgerView(home / "data" / "sluice.db")
-        self.url = ""
+        self.url: str = ""
         if "[server]" not in config:
             config = table("server", drain_s=5.0) + config
         (home / "config.toml").write_text(config)
-        self._command = [sys.executable, "-m", "gateway", "serve", "--config", "config.toml"]
+        self._command = [PYTHON, "-m", "gateway", "serve", "--config", "config.toml"]
         self._command += ["--port", "0", *arguments]
         self._env = {**_inherited(), "PYTHONPATH": str(ROOT), **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> GatewayProcess:
         """Returns when the gateway is ready. Raises `RuntimeError` with its output if it ends."""
+        self.url = ""
         with (self.home / "output").open("wb") as out, (self.home / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -163,7 +167,7 @@ class GatewayProcess:
     def command(self, *arguments: str) -> str:
         """The output of `sluice ARGUMENTS` on this gateway's database."""
         done = subprocess.run(
-            [sys.executable, "-m", "gateway", *arguments, "--config", "config.toml"],
+            [PYTHON, "-m", "gateway", *arguments, "--config", "config.toml"],
             cwd=self.home,
             env=self._env,
             stdin=subprocess.DEVNULL,
