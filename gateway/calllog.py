@@ -19,6 +19,7 @@ class CallLog:
     def call_ended(self, call: Call, record: CallRecord) -> None:
         ended = call.trace.all(AttemptEnded)
         usages = [fact.usage for fact in ended if fact.usage]
+        costs = [fact.cost_nano_usd for fact in ended]
         line = {
             "event": "call",
             "call_id": record.call_id,
@@ -33,7 +34,7 @@ class CallLog:
             "attempts": record.attempts,
             "prompt_tokens": sum(usage.prompt_tokens for usage in usages),
             "completion_tokens": sum(usage.completion_tokens for usage in usages),
-            "cost_nano_usd": sum(fact.cost_nano_usd or 0 for fact in ended),
+            "cost_nano_usd": None if None in costs else sum(cost or 0 for cost in costs),
             "first_event_ms": record.first_event_ms,
             "duration_ms": record.duration_ms,
             "overhead_ms": record.overhead_ms,
