@@ -46,7 +46,17 @@ def node_modules(package: Path) -> None:
     lock = package / "package-lock.json"
     with _alone("node"):
         if not _is_made_from(lock, package / "node_modules"):
-            run(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", str(package)])
+            run(
+                [
+                    "npm",
+                    "ci",
+                    "--loglevel=error",
+                    "--no-audit",
+                    "--no-fund",
+                    "--prefix",
+                    str(package),
+                ]
+            )
             shutil.copy(lock, package / "node_modules" / "installed.lock")
 
 
