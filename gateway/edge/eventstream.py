@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import orjson
 from starlette.types import Send
@@ -17,6 +18,8 @@ from gateway.config import Server
 from gateway.errors import DeadlineExceeded, SluiceError
 from gateway.exchange import Events
 from gateway.wire.sse import DONE_EVENT, HEARTBEAT
+
+_LAST_WORDS_S = 1.0
 
 
 class EventStream:
@@ -43,7 +46,8 @@ class EventStream:
         self._sending = False
         self._loop = asyncio.get_running_loop()
         self._last_at = self._loop.time()
-        self._timer = self._loop.call_later(settings.first_heartbeat_s, self._beat)
+        first_at = self._last_at + settings.first_heartbeat_s
+        self._timer = self._loop.call_at(min(first_at, deadline), self._beat)
         self._beats: set[asyncio.Task[None]] = set()
 
     async def send(self, events: Events) -> None:
@@ -56,8 +60,14 @@ class EventStream:
         await self._write(DONE_EVENT, last=True)
 
     async def fail(self, error: SluiceError) -> None:
-        """Something went wrong after the head was sent: an error event, and never `[DONE]`."""
-        await self._write(b"data: " + orjson.dumps(error.body()) + b"\n\n", last=True)
+        """Something went wrong after the head was sent: an error event, and never `[DONE]`.
+
+        A client that does not read is not waited for: the server closes its connection.
+        """
+        event = b"data: " + orjson.dumps(error.body()) + b"\n\n"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._write(event, last=True)
 
     def stop(self) -> None:
         """No more heartbeats. Idempotent."""
