@@ -34,7 +34,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.0, help="of load per sample")
     parser.add_argument("--conns", type=_numbers, default=(1, 16, 64, 256), metavar="1,16,…")
     parser.add_argument("--targets", type=_names, default=NAMES, metavar=",".join(NAMES))
-    parser.add_argument("--quick", action="store_true", help="1 round, 16 connections: a glance")
+    parser.add_argument(
+        "--quick", action="store_true", help="1 round at 16 connections, no --latency: a glance"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the raw samples go")
     parser.add_argument("--start", action="store_true", help="only starts, and with: only these")
     parser.add_argument("--nonstream", dest="unary", action="store_true", help=SUITES["unary"])
@@ -102,7 +104,7 @@ def measure(chosen: argparse.Namespace, samples: Samples) -> None:
     )
     suites = [suite for suite in SUITES if getattr(chosen, suite)]
     if not suites and not chosen.start:
-        suites = list(SUITES)
+        suites = [suite for suite in SUITES if not (chosen.quick and suite == "latency")]
     bench.start()
     if suites:
         bench.warm_up()

@@ -64,24 +64,29 @@ class Tables:
         yield ""
 
     def latency(self) -> Iterator[str]:
-        names = [name for name in self._latency_targets() if name != "direct"]
-        if not names:
+        loads = {
+            "C=1": ("unary", 1),
+            f"{OPEN_LOOP_PER_S:.0f}/s": ("latency", OPEN_LOOP_CONNECTIONS),
+        }
+        loads = {
+            name: load
+            for name, load in loads.items()
+            if self.samples.of(load[0], "direct", load[1])
+        }
+        if not loads:
             return
         yield "### Added latency over the upstream itself, ms\n"
-        fixed = f"{OPEN_LOOP_PER_S:.0f}/s"
-        yield from _head(["", "C=1 p50", "C=1 p99", f"{fixed} p50", f"{fixed} p99"])
-        for name in names:
-            cells = [
-                self._added(attrgetter(percentile), suite, name, connections)
-                for suite, connections in (("unary", 1), ("latency", OPEN_LOOP_CONNECTIONS))
-                for percentile in ("latency_p50", "latency_p99")
-            ]
-            yield _row([name, *cells])
+        yield from _head(["", *(f"{load} {p}" for load in loads for p in ("p50", "p99"))])
+        suites = dict.fromkeys(suite for suite, _ in loads.values())
+        for name in dict.fromkeys(name for suite in suites for name in self.samples.targets(suite)):
+            if name != "direct":
+                cells = [
+                    self._added(attrgetter(percentile), suite, name, connections)
+                    for suite, connections in loads.values()
+                    for percentile in ("latency_p50", "latency_p99")
+                ]
+                yield _row([name, *cells])
         yield ""
-
-    def _latency_targets(self) -> list[str]:
-        both = [*self.samples.targets("unary"), *self.samples.targets("latency")]
-        return list(dict.fromkeys(both)) if "direct" in both else []
 
     def first_chunk(self) -> Iterator[str]:
         columns = self.samples.connections("stream")
