@@ -18,14 +18,12 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
 HOME = Path(sys.prefix) / "clients"
 _INSTALL_WITHIN_S = 240
 
 
-def python_environment(name: str) -> Path:
-    """The Python of a virtual environment with what `NAME.lock` beside this file says."""
-    lock = HERE / f"{name}.lock"
+def python_environment(name: str, lock: Path) -> Path:
+    """The Python of the virtual environment `name`, which holds what `lock` says."""
     home = HOME / name
     python = home / "bin" / "python"
     with _alone(name):

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.clients.environments import python_environment
 from tests.gateway_process import ROOT
 
+_LOCK = Path(__file__).with_name("newest-openai.lock")
 _SUITES = ["tests/clients/test_openai_sdk.py", "tests/clients/test_openai_sdk_errors.py"]
 
 
 @pytest.mark.timeout(300)
 def test_the_newest_sdk_passes_the_suite_of_the_locked_one() -> None:
-    python = python_environment("newest-openai")
+    python = python_environment("newest-openai", _LOCK)
     done = subprocess.run(
         [python, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *_SUITES],
         cwd=ROOT,
@@ -34,10 +36,8 @@ def test_the_newest_sdk_passes_the_suite_of_the_locked_one() -> None:
 def test_it_is_a_later_sdk_than_the_locked_one() -> None:
     import openai
 
-    version = subprocess.run(
-        [python_environment("newest-openai"), "-c", "import openai; print(openai.__version__)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    python = python_environment("newest-openai", _LOCK)
+    version = subprocess.check_output(
+        [python, "-c", "import openai; print(openai.__version__)"], text=True
+    )
     assert int(version.split(".")[0]) > int(openai.__version__.split(".")[0])
