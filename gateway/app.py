@@ -45,7 +45,7 @@ def build_app(
 def _http_error(request: Request, error: Exception) -> Response:
     """Starlette's own 404 and 405 in OpenAI's shape."""
     if isinstance(error, HTTPException) and error.status_code == 405:
-        allowed = (error.headers or {}).get("allow", "")
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         refusal: SluiceError = MethodNotAllowed(f"This path answers to {allowed or 'POST'} only.")
         return _answer(refusal, {"allow": allowed} if allowed else {})
     return _answer(PathNotFound("There is nothing at this path. Is the base URL right?"))
