@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from types import FrameType
 
@@ -12,6 +13,8 @@ from starlette.types import ASGIApp
 from gateway.config import Server as Settings
 from gateway.edge.visits import Visits
 
+log = logging.getLogger("sluice")
+
 _LAST_WORDS_S = 5
 
 
@@ -20,7 +23,7 @@ class Server(uvicorn.Server):
 
     It goes on listening, so that load balancers and clients are told so, until the running
     calls have ended or `drain_s` is over; those that are left get an error and are settled.
-    A second signal ends it at once.
+    A second signal ends the wait: what still runs gets its error now.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, visits: Visits) -> None:
@@ -50,17 +53,24 @@ class Server(uvicorn.Server):
         await super().serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._visits.draining or self._loop is None:
+        if self._loop is None:
             super().handle_exit(sig, frame)
             return
+        patience_s = 0.0 if self._visits.draining else self._drain_s
         self._visits.begin()
-        self._loop.call_soon_threadsafe(self._start_draining)
+        self._loop.call_soon_threadsafe(self._start_draining, patience_s)
 
-    def _start_draining(self) -> None:
-        self._drain = asyncio.create_task(self._finish())
+    def _start_draining(self, patience_s: float) -> None:
+        if self._drain:
+            self._drain.cancel()
+        self._drain = asyncio.create_task(self._finish(patience_s))
 
-    async def _finish(self) -> None:
-        await self._visits.finish(self._drain_s)
+    async def _finish(self, patience_s: float) -> None:
+        try:
+            async with asyncio.timeout(patience_s + _LAST_WORDS_S):
+                await self._visits.finish(patience_s)
+        except TimeoutError:
+            log.error("%d calls could not be ended", len(self._visits))
         self.should_exit = True
 
 

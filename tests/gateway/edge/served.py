@@ -30,9 +30,15 @@ HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": 
 
 
 class Edge:
-    """`async with Edge(path) as edge:` serves at `edge.url`. Settings are those of `[server]`."""
+    """`async with Edge(path) as edge:` serves at `edge.url`. Settings are those of `[server]`.
 
-    def __init__(self, path: Handler, *, calls: Calls | None = None, **settings: Any) -> None:
+    With `serve` the server runs as in production, until it is signalled; else it is only started,
+    which ends faster.
+    """
+
+    def __init__(
+        self, path: Handler, *, calls: Calls | None = None, serve: bool = False, **settings: Any
+    ) -> None:
         self.visits = Visits()
         self.refusals: list[SluiceError] = []
         self.healthy = True
@@ -40,6 +46,8 @@ class Edge:
         self.settings = Settings(**settings)
         self._config = Config(server=self.settings, calls=calls or Calls())
         self._path = path
+        self._serve = serve
+        self._serving: asyncio.Task[None] | None = None
 
     def app(self) -> ASGIApp:
         async def check() -> bool:
@@ -61,9 +69,13 @@ class Edge:
         self.host, self.port = listener.getsockname()
         self.url = f"http://{self.host}:{self.port}"
         self.server = Server(self.app(), self.settings, self.visits)
-        self.server.config.load()
-        self.server.lifespan = self.server.config.lifespan_class(self.server.config)
-        await self.server.startup(sockets=[listener])
+        if self._serve:
+            self._serving = asyncio.create_task(self.server.serve([listener]))
+            await until(lambda: self.server.started)
+        else:
+            self.server.config.load()
+            self.server.lifespan = self.server.config.lifespan_class(self.server.config)
+            await self.server.startup(sockets=[listener])
         self._session = aiohttp.ClientSession()
         return self
 
@@ -74,12 +86,20 @@ class Edge:
         traceback: TracebackType | None,
     ) -> None:
         await self._session.close()
+        if self._serving:
+            self._serving.cancel()
         for server in self.server.servers:
             server.close()
         for connection in list(self.server.server_state.connections):
             connection.transport.abort()  # type: ignore[union-attr]
         if self.server.server_state.tasks:
             await asyncio.wait(self.server.server_state.tasks, timeout=5)
+
+    async def served(self) -> None:
+        """Wait until the server has ended by itself."""
+        assert self._serving is not None
+        async with asyncio.timeout(5):
+            await self._serving
 
     @asynccontextmanager
     async def post(
