@@ -90,7 +90,9 @@ def test_later_migrations_are_added_to_earlier_ones(
 
 
 def test_a_script_is_split_into_statements_without_comments() -> None:
-    script = "-- first; not a statement\nCREATE TABLE a (\n  b TEXT\n);\n\nINSERT INTO a\nVALUES (1);\n"
+    script = (
+        "-- first; not a statement\nCREATE TABLE a (\n  b TEXT\n);\n\nINSERT INTO a\nVALUES (1);\n"
+    )
     assert statements(script) == ["CREATE TABLE a (\n  b TEXT\n)", "INSERT INTO a\nVALUES (1);"]
 
 
