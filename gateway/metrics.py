@@ -8,6 +8,7 @@ new time series.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,8 +26,10 @@ from gateway.record import NANO
 from gateway.usage import Usage
 
 OTHER = "other"
+M = TypeVar("M", Counter, Histogram)
 
-disable_created_metrics()  # a second series beside each, which nobody reads
+# No second series beside each one: nobody reads them.
+disable_created_metrics()  # type: ignore[no-untyped-call] # untyped in the library
 _FAST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _SLOW_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
@@ -36,6 +39,7 @@ class Metrics:
 
     def __init__(self, models: Collection[str], in_flight: Callable[[], int]) -> None:
         self._names = frozenset(models)
+        self._children: dict[tuple[object, ...], Any] = {}
         self.registry = CollectorRegistry()
         self._calls = self._counter("calls", "Calls that have ended.", "model", "status")
         self._errors = self._counter("errors", "Calls that ended with an error.", "kind")
@@ -62,12 +66,12 @@ class Metrics:
     def call_ended(self, call: Call, record: CallRecord) -> None:
         """A sink of the Ledger policy."""
         model = self._model(call)
-        self._calls.labels(model, str(record.status)).inc()
+        self._child(self._calls, model, str(record.status)).inc()
         if record.error:
-            self._errors.labels(record.error).inc()
-        self._duration.labels(model).observe(record.duration_ms / 1000)
+            self._child(self._errors, record.error).inc()
+        self._child(self._duration, model).observe(record.duration_ms / 1000)
         if record.first_event_ms is not None and record.stream:
-            self._first.labels(model).observe(record.first_event_ms / 1000)
+            self._child(self._first, model).observe(record.first_event_ms / 1000)
         if record.overhead_ms is not None:
             self._overhead.observe(record.overhead_ms / 1000)
         self._count_attempts(call)
@@ -87,20 +91,29 @@ class Metrics:
                 name = fact.target.name
                 target = name if name in self._names else f"{fact.target.provider.name}/{OTHER}"
                 if fact.number > 1:
-                    self._retries.labels(target).inc()
+                    self._child(self._retries, target).inc()
             elif isinstance(fact, AttemptEnded):
-                self._attempts.labels(target, fact.error or "").inc()
+                self._child(self._attempts, target, fact.error or "").inc()
                 if fact.usage:
                     self._count_usage(target, fact.usage, fact.cost_nano_usd)
 
     def _count_usage(self, target: str, usage: Usage, cost_nano_usd: int | None) -> None:
         for kind in ("prompt", "completion", "cached", "cache_write", "reasoning"):
             if count := getattr(usage, f"{kind}_tokens"):
-                self._tokens.labels(target, kind).inc(count)
+                self._child(self._tokens, target, kind).inc(count)
         if cost_nano_usd is None:
-            self._unpriced.labels(target).inc()
+            self._child(self._unpriced, target).inc()
         elif cost_nano_usd:
-            self._cost.labels(target).inc(cost_nano_usd / NANO)
+            self._child(self._cost, target).inc(cost_nano_usd / NANO)
+
+    def _child(self, metric: M, *labels: str) -> M:
+        """`metric.labels(…)`, remembered: looking a child up there costs more than to count."""
+        key = (metric, labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        known: M = child
+        return known
 
     def _model(self, call: Call) -> str:
         routed = call.trace.last(Routed)

@@ -36,6 +36,9 @@ from gateway.upstream.native import NativeLane
 
 log = logging.getLogger("sluice")
 
+# A call makes hundreds of objects and hardly a cycle: by default the collector looks every ten.
+_GC_THRESHOLDS = (10_000, 20, 20)
+
 BuildPath = Callable[[Parts, Handler], tuple[Handler, Admit]]
 """Parts and the lanes to the whole request path, and to what admits a key to other routes."""
 
@@ -62,6 +65,7 @@ async def _serve(setting: Setting, listener: socket.socket) -> None:
     async with application(setting, visits) as app:
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need not look at it again
+        gc.set_threshold(*_GC_THRESHOLDS)
         await Server(app, setting.config.server, visits).serve([listener])
 
 

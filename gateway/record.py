@@ -32,28 +32,24 @@ class Attempts(NamedTuple):
 
 def attempts(trace: Trace) -> Attempts:
     """Sum up a trace. The overhead is the time until the answer that no provider took."""
-    started = trace.last(AttemptStarted)
-    answered = trace.last(AttemptAnswered)
-    if started is None:
-        return Attempts(0, None, None, None)
-    if answered is None or answered.number != started.number:
-        return Attempts(started.number, None, None, None)
-    waited = sum(pause.seconds for pause in trace.all(Paused)) + _upstream_s(trace, answered.at_s)
-    overhead_ms = max(0.0, (answered.at_s - waited) * 1000)
-    return Attempts(started.number, started.target.name, answered.at_s, overhead_ms)
-
-
-def _upstream_s(trace: Trace, until_s: float) -> float:
-    """Seconds spent waiting for providers before the answer came."""
-    total = 0.0
-    sent_at: float | None = None
+    made, served, answered_s = 0, None, None
+    waited_s = sent_s = 0.0
     for fact in trace.facts:
-        if isinstance(fact, AttemptSent):
-            sent_at = fact.at_s
-        elif isinstance(fact, AttemptAnswered | AttemptEnded) and sent_at is not None:
-            total += min(fact.at_s, until_s) - sent_at
-            sent_at = None
-    return total
+        if isinstance(fact, AttemptStarted):
+            made, served = fact.number, fact.target.name
+            answered_s = None
+        elif isinstance(fact, AttemptSent):
+            sent_s = fact.at_s
+        elif isinstance(fact, AttemptAnswered):
+            answered_s = fact.at_s
+            waited_s += answered_s - sent_s
+        elif isinstance(fact, AttemptEnded) and answered_s is None:
+            waited_s += fact.at_s - sent_s
+        elif isinstance(fact, Paused):
+            waited_s += fact.seconds
+    if answered_s is None:
+        return Attempts(made, None, None, None)
+    return Attempts(made, served, answered_s, max(0.0, (answered_s - waited_s) * 1000))
 
 
 def call_record(call: Call, status: int, error: str | None) -> CallRecord:

@@ -120,14 +120,14 @@ class _Estimate:
                 return self.text(text)
         if kind in ("image_url", "image"):
             image = part.get("image_url")
-            low = isinstance(image, Mapping) and image.get("detail") == "low"
+            low = isinstance(image, dict) and image.get("detail") == "low"
             return self.image_low if low else self.image
         if kind == "input_audio":
             return self._audio(part.get("input_audio"))
         return self.file
 
     def _audio(self, audio: object) -> int:
-        data = audio.get("data") if isinstance(audio, Mapping) else None
+        data = audio.get("data") if isinstance(audio, dict) else None
         return -(-len(data) // self.audio_characters) if isinstance(data, str) else self.file
 
     def json(self, value: object) -> int:
@@ -139,7 +139,7 @@ class _Estimate:
             total += self.json_item
             if isinstance(item, str):
                 total += self.text(item)
-            elif isinstance(item, Mapping):
+            elif isinstance(item, dict):
                 pending += item.keys()
                 pending += item.values()
             elif isinstance(item, list):
@@ -165,4 +165,4 @@ class _Bound(_Estimate):
 
 def _mappings(values: object) -> Iterator[Mapping[str, Any]]:
     if isinstance(values, list):
-        yield from (value for value in values if isinstance(value, Mapping))
+        yield from (value for value in values if isinstance(value, dict))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+JSON = dict[str, Any]
 Source = Literal["provider", "estimated", "partial"]
 """provider: the provider counted; estimated: we did; partial: they the prompt, we the rest."""
 
@@ -36,41 +36,56 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-def _count(value: object) -> int:
-    """A provider's count, or 0 where it sent null, a float of no sense, or nothing."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    return max(0, int(value))
-
-
-def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    details = usage.get(name)
-    return details if isinstance(details, Mapping) else {}
-
-
 def usage_from_openai(body: object, service_tier: object = None) -> Usage | None:
     """The `usage` object of a completion or of a stream's last chunk; None where there is none.
 
     Besides OpenAI's fields it reads the ones that litellm adds for other providers:
     `cache_creation_input_tokens` / `cache_read_input_tokens` (Anthropic, Bedrock) and
-    `cache_creation_token_details.ephemeral_1h_input_tokens`.
+    `cache_creation_token_details.ephemeral_1h_input_tokens`; and DeepSeek's
+    `prompt_cache_hit_tokens`.
     """
-    if not isinstance(body, Mapping) or "prompt_tokens" not in body:
+    if type(body) is not dict or "prompt_tokens" not in body:
         return None
-    prompt = _details(body, "prompt_tokens_details")
-    completion = _details(body, "completion_tokens_details")
-    written = prompt.get("cache_creation_tokens") or body.get("cache_creation_input_tokens")
-    lifetimes = _details(prompt, "cache_creation_token_details")
-    return Usage(
-        prompt_tokens=_count(body.get("prompt_tokens")),
-        cached_tokens=_count(prompt.get("cached_tokens") or body.get("cache_read_input_tokens")),
-        cache_write_tokens=_count(written),
-        cache_write_1h_tokens=_count(lifetimes.get("ephemeral_1h_input_tokens")),
-        prompt_audio_tokens=_count(prompt.get("audio_tokens")),
-        prompt_image_tokens=_count(prompt.get("image_tokens")),
-        completion_tokens=_count(body.get("completion_tokens")),
-        reasoning_tokens=_count(completion.get("reasoning_tokens")),
-        completion_audio_tokens=_count(completion.get("audio_tokens")),
-        completion_image_tokens=_count(completion.get("image_tokens")),
-        service_tier=service_tier if isinstance(service_tier, str) else None,
+    tier = service_tier if type(service_tier) is str else None
+    plain = Usage(
+        prompt_tokens=_count(body, "prompt_tokens"),
+        completion_tokens=_count(body, "completion_tokens"),
+        service_tier=tier,
     )
+    return plain if len(body) <= _PLAIN_FIELDS else _with_kinds(plain, body)
+
+
+_PLAIN_FIELDS = 3  # prompt, completion, total
+
+
+def _with_kinds(usage: Usage, body: JSON) -> Usage:
+    prompt = _object(body, "prompt_tokens_details")
+    completion = _object(body, "completion_tokens_details")
+    lifetimes = _object(prompt, "cache_creation_token_details")
+    return replace(
+        usage,
+        cached_tokens=_count(prompt, "cached_tokens")
+        or _count(body, "cache_read_input_tokens")
+        or _count(body, "prompt_cache_hit_tokens"),
+        cache_write_tokens=_count(prompt, "cache_creation_tokens")
+        or _count(body, "cache_creation_input_tokens"),
+        cache_write_1h_tokens=_count(lifetimes, "ephemeral_1h_input_tokens"),
+        prompt_audio_tokens=_count(prompt, "audio_tokens"),
+        prompt_image_tokens=_count(prompt, "image_tokens"),
+        reasoning_tokens=_count(completion, "reasoning_tokens"),
+        completion_audio_tokens=_count(completion, "audio_tokens"),
+        completion_image_tokens=_count(completion, "image_tokens"),
+    )
+
+
+def _count(fields: JSON, name: str) -> int:
+    """A provider's count, or 0 where it sent null, a word, or a number of no sense."""
+    value = fields.get(name)
+    if type(value) is int:
+        return value if value > 0 else 0
+    return max(0, int(value)) if type(value) is float else 0
+
+
+def _object(fields: JSON, name: str) -> JSON:
+    value = fields.get(name)
+    return value if type(value) is dict else {}

@@ -1,7 +1,8 @@
 """`POST /v1/chat/completions`: from an HTTP request to a call, and from its reply to an answer.
 
-Everything runs in the server's own task for the request. Beside it one small task listens for
-the client's departure and cancels it; the request path closes what it opened and settles.
+Everything runs in the server's own task for the request. Beside it, unless the answer comes at
+once, one small task listens for the client's departure and cancels it; the request path closes
+what it opened and settles.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gateway.edge.asgi import (
 )
 from gateway.edge.controls import controls, deadline_s
 from gateway.edge.eventstream import EventStream, hide_usage
-from gateway.edge.visits import Visit, Visits
+from gateway.edge.visits import Visit, Visits, Watch
 from gateway.errors import DeadlineExceeded, Draining, InternalError, SluiceError
 from gateway.exchange import Call, Completion, Handler, Stream, Trace, cancel_reason
 from gateway.record import trace_headers
@@ -90,14 +91,11 @@ class ChatCompletions:
         if not call.stream and self._calls.client_gone == "finish":
             await self._unstreamed(call, send)
             return
-        watcher = asyncio.create_task(_watch(receive, visit))
-        try:
+        with Watch(receive, visit):
             if call.stream:
                 await self._streamed(call, visit, send)
             else:
                 await self._unstreamed(call, send)
-        finally:
-            watcher.cancel()
 
     async def _unstreamed(self, call: Call, send: Send) -> None:
         reply = await self._path(call)
@@ -155,13 +153,6 @@ def _known(error: Exception) -> SluiceError:
         return error
     log.error("a call failed within the gateway", exc_info=error)
     return InternalError("The gateway failed. Its log tells why.")
-
-
-async def _watch(receive: Receive, visit: Visit) -> None:
-    """Cancel the visit when its client is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    visit.cancel("client_gone")
 
 
 def _cancelled(reason: str | None) -> SluiceError:

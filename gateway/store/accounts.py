@@ -130,7 +130,7 @@ class SqlAccounts:
     def _on_settle_failed(self, row: Row, error: Exception) -> None:
         if not isinstance(error, sqlite3.OperationalError) or self.unsettled >= MAX_UNSETTLED:
             self.abandoned += 1
-            _log.error("charge %s cannot be settled: %s", row[0], error)
+            _log.error("charge %s cannot be settled: %s", row[-1], error)
             return
         self._unsettled.append(row)
         if not self._retry_armed:

@@ -39,7 +39,7 @@ CALL_COLUMNS = (
 )
 
 _ASSIGNMENTS = ", ".join(f"{name} = v.{name}" for name in _SETTLED)
-_NUMBERED = ", ".join(f"{name} = ?{number}" for number, name in enumerate(_SETTLED, 2))
+_PLACEHOLDERS = ", ".join(f"{name} = ?" for name in _SETTLED)
 
 # The names below are this module's constants; values are always parameters.
 INSERT_PRICE = (
@@ -51,13 +51,13 @@ INSERT_CHARGES = insert("charges", _OPENED)
 SETTLE_CHARGES = Statement(
     1 + len(_SETTLED),
     lambda values: (
-        f"WITH v (charge_id, {', '.join(_SETTLED)}) AS (VALUES {values}) "  # noqa: S608
+        f"WITH v ({', '.join(_SETTLED)}, charge_id) AS (VALUES {values}) "  # noqa: S608
         f"UPDATE charges SET state = 'settled', {_ASSIGNMENTS} FROM v "
         "WHERE charges.charge_id = v.charge_id AND charges.state = 'open'"
     ),
     single=(
-        f"UPDATE charges SET state = 'settled', {_NUMBERED} "  # noqa: S608
-        "WHERE charge_id = ?1 AND state = 'open'"
+        f"UPDATE charges SET state = 'settled', {_PLACEHOLDERS} "  # noqa: S608
+        "WHERE charge_id = ? AND state = 'open'"
     ),
 )
 # A row that a sweep wrote for a process that then woke up gives way to the call's own.
@@ -94,10 +94,10 @@ def opened_row(intent: Intent) -> Row:
 
 
 def settled_row(settlement: Settlement) -> Row:
+    """The columns of a settlement, and last the charge that it settles."""
     usage = settlement.usage
     used = usage or _NOTHING_USED
     return (
-        settlement.charge_id,
         settlement.settled_at_ms,
         settlement.cost_nano_usd,
         1 if settlement.cost_nano_usd is None else 0,
@@ -116,6 +116,7 @@ def settled_row(settlement: Settlement) -> Row:
         used.reasoning_tokens,
         used.completion_audio_tokens,
         used.completion_image_tokens,
+        settlement.charge_id,
     )
 
 

@@ -397,8 +397,8 @@ def test_a_trace_describes_every_fact() -> None:
     trace.add(Paused(0.12345))
     trace.add(AttemptSent(2, 1.5))
     assert trace.describe() == [
-        {"fact": "paused", "seconds": 0.123},
-        {"fact": "attempt_sent", "number": 2, "at_s": 1.5},
+        {"fact": "paused", "ms": 123},
+        {"fact": "attempt_sent", "number": 2, "at_us": 1500000},
     ]
 
 

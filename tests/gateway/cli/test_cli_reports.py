@@ -57,7 +57,7 @@ def record(
 ) -> CallRecord:
     facts = [
         {"fact": "identified", "key": key, "team": None},
-        {"fact": "attempt_started", "number": 1, "target": "openai/m", "at_s": 0.001},
+        {"fact": "attempt_started", "number": 1, "target": "openai/m", "at_us": 1000},
     ]
     return CallRecord(
         call_id=call,
