@@ -70,6 +70,11 @@ class Attempt:
         """Did the provider answer with anything but success?"""
         return self.status is not None and not 200 <= self.status < 300
 
+    def whole(self) -> bool:
+        """Is the answer complete, by the provider's own word, whatever broke after it?"""
+        evidence = self.evidence
+        return evidence is not None and evidence.wrong is None and evidence.finished
+
     def fault(self) -> UpstreamFailure | None:
         """The failure that the wire shows, whatever litellm made of it."""
         if self.remote_media:
@@ -78,7 +83,7 @@ class Attempt:
             return failure_from_response(self.status, self.headers, self.body, self.target)
         if self.evidence is not None and self.evidence.wrong is not None:
             return verdict.of_evidence(self.evidence.wrong, self.target)
-        if self.broken is not None:
+        if self.broken is not None and not self.whole():
             return verdict.of_wire(self.broken, self.target, answered=self.status is not None)
         return None
 

@@ -74,7 +74,7 @@ def speaks_openai(kind: str) -> bool:
 
 
 async def complete(arguments: JSON, attempt: Attempt) -> Completion:
-    """One unstreamed attempt. Raises `UpstreamFailure`."""
+    """One unstreamed attempt, in a task of its own. Raises `UpstreamFailure`."""
     _watch(attempt)
     try:
         response = await litellm.acompletion(**arguments)
@@ -85,8 +85,11 @@ async def complete(arguments: JSON, attempt: Attempt) -> Completion:
     data = completion_json(response)
     if not data.get("choices"):
         raise failure_of(ResponseParsing, attempt.target)
+    evidence = attempt.evidence
+    if evidence is None or not evidence.reasons:
+        _name_tool_calls(data)
     count = data.pop("usage", None)
-    if not count or attempt.evidence is None or not attempt.evidence.counted:
+    if not count or evidence is None or not evidence.counted:
         return Completion(data=data)
     data["usage"] = usage_json([response.usage])
     usage = usage_from_openai(data["usage"], data.get("service_tier"))
@@ -94,7 +97,10 @@ async def complete(arguments: JSON, attempt: Attempt) -> Completion:
 
 
 async def events(arguments: JSON, attempt: Attempt) -> AsyncGenerator[Event, None]:
-    """One streamed attempt, from the request to the usage chunk. Raises `UpstreamFailure`."""
+    """One streamed attempt, from the request to the usage chunk, in a task of its own.
+
+    Raises `UpstreamFailure`.
+    """
     _watch(attempt)
     try:
         wrapper = await litellm.acompletion(**arguments)
@@ -112,6 +118,7 @@ async def events(arguments: JSON, attempt: Attempt) -> AsyncGenerator[Event, Non
 
 
 def _watch(attempt: Attempt) -> None:
+    """Let the transport know the attempt, for the rest of this task."""
     CURRENT.set(attempt)
     is_internal_call.set(True)  # no success and failure logging of litellm's: we have a ledger
 
@@ -123,6 +130,13 @@ def _refuse_remote_media(url: str) -> NoReturn:
     raise url_utils.SSRFError("remote media is not fetched")
 
 
+def _name_tool_calls(data: JSON) -> None:
+    """Cohere's finish reason for tool calls is lost on litellm. OpenAI's own words are kept."""
+    for choice in data["choices"]:
+        if choice.get("finish_reason") == "stop" and choice["message"].get("tool_calls"):
+            choice["finish_reason"] = "tool_calls"
+
+
 class _Answer:
     """A stream of litellm's, without what litellm adds to it."""
 
@@ -132,7 +146,7 @@ class _Answer:
         self._counts: list[Any] = []
         self._claimed: str | None = None  # the finish reason in litellm's words
         self._head: JSON = {}
-        _tap(wrapper)
+        _tap(wrapper, attempt)
 
     async def events(self) -> AsyncIterator[Event]:
         """All events with content. Their finish reasons are held back until the end is proved."""
@@ -203,22 +217,25 @@ class _End(BaseException):
     """The provider's stream is over. No `Exception`, so that litellm does not add its own end."""
 
 
-def _tap(wrapper: Any) -> None:
+def _tap(wrapper: Any, attempt: Attempt) -> None:
     """Learn of the end of the provider's stream before litellm does."""
     if hasattr(wrapper.completion_stream, "__aiter__"):
-        wrapper.completion_stream = _Tap(wrapper.completion_stream)
+        wrapper.completion_stream = _Tap(wrapper.completion_stream, attempt)
     elif wrapper.completion_stream is None and wrapper.make_call is not None:
         make_call = wrapper.make_call
 
         async def tapped(**arguments: Any) -> _Tap:
-            return _Tap(await make_call(**arguments))
+            return _Tap(await make_call(**arguments), attempt)
 
         wrapper.make_call = tapped  # Gemini sends its request at the first iteration
 
 
 class _Tap:
-    def __init__(self, stream: Any) -> None:
+    """The provider's stream, ending in `_End`."""
+
+    def __init__(self, stream: Any, attempt: Attempt) -> None:
         self._chunks = aiter(stream)
+        self._attempt = attempt
 
     def __aiter__(self) -> _Tap:
         return self
@@ -228,3 +245,7 @@ class _Tap:
             return await anext(self._chunks)
         except StopAsyncIteration:
             raise _End from None
+        except Exception:
+            if self._attempt.whole():
+                raise _End from None
+            raise

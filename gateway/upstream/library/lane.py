@@ -72,7 +72,8 @@ class LibraryLane:
         last = min(loop.time() + target.provider.limits.total_s, deadline)
         try:
             async with asyncio.timeout_at(last):
-                completion: Completion = await self._engine.complete(given, attempt)
+                work = self._engine.complete(given, attempt)
+                completion: Completion = await asyncio.create_task(work)
         except TimeoutError:
             raise failure_of(UpstreamTimeout, target) from None
         finally:

@@ -7,10 +7,12 @@ the provider's: no network is touched.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import Any
+from zlib import crc32
 
 import httpx
 import orjson
@@ -72,8 +74,19 @@ _GEMINI: JSON = {
     ],
     "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
 }
+_BEDROCK: JSON = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "!"}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2},
+}
+_BEDROCK_EVENTS: tuple[tuple[str, JSON], ...] = (
+    ("messageStart", {"role": "assistant"}),
+    ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "!"}}),
+    ("messageStop", {"stopReason": "end_turn"}),
+)
 _ANSWERS: dict[str, tuple[JSON, tuple[JSON, ...]]] = {
     "anthropic": (_ANTHROPIC, _ANTHROPIC_EVENTS),
+    "bedrock": (_BEDROCK, ()),
     "gemini": (_GEMINI, (_GEMINI,)),
 }
 
@@ -84,14 +97,13 @@ async def rehearse(kind: str) -> None:
     # A name that no resolver knows: should litellm ever go round our transport, nothing is sent.
     base_url = "https://rehearsal.invalid/v1"
     options = _OPTIONS.get(kind, {})
+    secret = "" if kind == "bedrock" else "rehearsal"  # with one, Bedrock would not sign
     provider = Provider(name=kind, kind=kind, lane="library", base_url=base_url, options=options)
-    target = Target(provider=provider, model=model, credential=Credential("rehearsal", "rehearsal"))
-    document, events = _ANSWERS.get(kind, (_OPENAI, (_OPENAI,)))
+    target = Target(provider=provider, model=model, credential=Credential("rehearsal", secret))
     for stream in (False, True):
-        canned = _streamed(events) if stream else httpx.Response(200, json=document)
         given = arguments(_call(stream), target, openai_wire=engine.speaks_openai(kind))
         with suppress(UpstreamFailure):  # a kind whose format is not among the answers
-            await _make(given, Attempt(target, canned), stream)
+            await asyncio.create_task(_make(given, Attempt(target, _canned(kind, stream)), stream))
 
 
 async def _make(given: JSON, attempt: Attempt, stream: bool) -> None:
@@ -109,10 +121,39 @@ def _call(stream: bool) -> Call:
     return Call(id="rehearsal", body=body, received_at=0.0, deadline=deadline, trace=Trace())
 
 
-def _streamed(events: Iterable[JSON]) -> httpx.Response:
-    async def blocks() -> AsyncIterator[bytes]:
-        for event in events:
-            yield b"data: " + orjson.dumps(event) + b"\n\n"
+def _canned(kind: str, stream: bool) -> httpx.Response:
+    if kind == "bedrock":
+        frames = [_frame(name, body) for name, body in _BEDROCK_EVENTS]
+        return (
+            _streamed(frames, "application/vnd.amazon.eventstream") if stream else _json(_BEDROCK)
+        )
+    document, events = _ANSWERS.get(kind, (_OPENAI, (_OPENAI,)))
+    if not stream:
+        return _json(document)
+    parts = [b"data: " + orjson.dumps(event) + b"\n\n" for event in events]
+    return _streamed(parts, "text/event-stream")
 
-    headers = {"content-type": "text/event-stream"}
-    return httpx.Response(200, headers=headers, content=blocks())
+
+def _json(document: JSON) -> httpx.Response:
+    return _streamed([orjson.dumps(document)], "application/json")
+
+
+def _streamed(parts: Iterable[bytes], content_type: str) -> httpx.Response:
+    async def blocks() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    return httpx.Response(200, headers={"content-type": content_type}, content=blocks())
+
+
+def _frame(kind: str, body: JSON) -> bytes:
+    """An AWS event: length, headers' length, checksum, headers, payload, checksum."""
+    pairs = {b":event-type": kind.encode(), b":message-type": b"event"}
+    headers = b"".join(
+        bytes([len(name)]) + name + b"\x07" + len(value).to_bytes(2) + value
+        for name, value in pairs.items()
+    )
+    payload = orjson.dumps(body)
+    lengths = (16 + len(headers) + len(payload)).to_bytes(4) + len(headers).to_bytes(4)
+    frame = lengths + crc32(lengths).to_bytes(4) + headers + payload
+    return frame + crc32(frame).to_bytes(4)
