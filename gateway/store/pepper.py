@@ -82,11 +82,11 @@ def _read(
     if not is_reference(reference):
         raise BadPepper("keys.pepper: write env:NAME or file:PATH, not the pepper itself")
     value = dereference(reference, environ, base_dir)
-    for _ in range(_READ_TRIES):
-        if not isinstance(value, Missing) or not fresh_database:
-            break
+    tries = _READ_TRIES if fresh_database and reference.startswith("file:") else 0
+    while isinstance(value, Missing) and tries > 0:
         time.sleep(0.05)  # another process has created the file and is about to write it
         value = dereference(reference, environ, base_dir)
+        tries -= 1
     if isinstance(value, Missing):
         raise BadPepper(f"keys.pepper: {value.what} is missing; this database needs its pepper")
     if len(value) < _MIN_LENGTH:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,12 @@ class Rows:
         self._db.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens in the background."""
-    async with asyncio.timeout(SOON_S):
-        while not condition():
+async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float = SOON_S) -> None:
+    """Wait for something that happens in the background, perhaps in another process."""
+    async with asyncio.timeout(within_s):
+        while not await _holds(condition()):  # noqa: ASYNC110 - a database sets no event
             await asyncio.sleep(0.005)
+
+
+async def _holds(answer: bool | Awaitable[bool]) -> bool:
+    return answer if isinstance(answer, bool) else await answer

@@ -23,7 +23,7 @@ def test_a_url_names_a_file_relative_to_the_configuration(url: str, path: str) -
     ["sqlite::memory:", "sqlite:", "sqlite:///data/a.db", "postgresql://host/db", "data/a.db", ""],
 )
 def test_a_url_that_names_no_file_is_refused(url: str) -> None:
-    with pytest.raises(BadDatabaseUrl, match="database.url"):
+    with pytest.raises(BadDatabaseUrl, match=r"database\.url"):
         database_path(url, Path("/base"))
 
 
@@ -71,11 +71,16 @@ async def test_readers_are_opened_off_the_loop_with_the_same_settings(path: Path
 def test_a_transaction_is_undone_by_any_exception(tmp_path: Path) -> None:
     db = connect(tmp_path / "a.db")
     db.execute("CREATE TABLE a (b TEXT)")
-    with pytest.raises(KeyboardInterrupt), transaction(db):
-        db.execute("INSERT INTO a VALUES ('x')")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted_write(db)
     assert db.execute("SELECT * FROM a").fetchall() == []
     db.close()
+
+
+def _interrupted_write(db: sqlite3.Connection) -> None:
+    with transaction(db):
+        db.execute("INSERT INTO a VALUES ('x')")
+        raise KeyboardInterrupt
 
 
 def test_writers_wait_for_each_other_no_longer_than_the_busy_timeout(tmp_path: Path) -> None:
