@@ -50,7 +50,7 @@ def complaint(headers: Mapping[str, str], body: bytes | Mapping[str, Any] | None
     inner = error.get("innererror") or error.get("inner_error")
     inner_code = inner.get("code") if isinstance(inner, Mapping) else None
     aws = _aws_class(headers) or _aws_type(parsed.get("__type"))
-    details = [part for part in _list(error.get("details")) if isinstance(part, Mapping)]
+    details = tuple(part for part in _list(error.get("details")) if isinstance(part, Mapping))
     reasons = [part.get("reason") for part in details]
     said = (error.get("code"), error.get("type"), error.get("status"), error.get("error_type"))
     code = error.get("code")
@@ -71,7 +71,8 @@ def _parsed(body: bytes | Mapping[str, Any] | None) -> Mapping[str, Any] | str:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         text = body[:4_000].decode("utf-8", "replace").strip()
-        return {} if text.startswith("<") else text  # a proxy's page tells a client nothing
+        # A proxy's page tells a client nothing, and neither does half a document.
+        return {} if text.startswith(("<", "{", "[")) else text
     if isinstance(parsed, list) and parsed:  # Gemini without `alt=sse`
         parsed = parsed[0]
     if isinstance(parsed, Mapping):

@@ -48,7 +48,7 @@ _CONTEXT_PHRASES = _phrases(
     r"exceeds? the maximum number of (input )?tokens",
     r"longer than the model",
     r"exceeded model token limit",
-    r"tokens. \+ .max_new_tokens. must be",
+    r"tokens \+ .max_new_tokens. must be",
     r"tokens in request more than max",
     r"reduce the length of (the|your) (messages|prompt|input)",
 )
