@@ -3,15 +3,17 @@ from __future__ import annotations
 import asyncio
 import stat
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway import config
+from gateway.store import database as database_module
 from gateway.store.database import Prepared, Store, administration, prepare
 from gateway.store.faults import BadDatabaseUrl, OlderDatabase, StoreFault
 from gateway.store.keytable import KeyDraft
-from gateway.store.sqlite import create_file
+from gateway.store.sqlite import connect, create_file
 from tests.gateway.store.entries import Rows, intent, record, settlement, until
 
 DATABASE = config.Database(url="sqlite:data/sluice.db")
@@ -109,6 +111,20 @@ async def test_closing_writes_what_is_queued_and_gives_the_lease_up(
     assert committed.charges()["call_1.1"]["state"] == "settled"
     assert set(committed.calls()) == {"call_1"}
     assert committed.all("SELECT * FROM processes") == []
+
+
+async def test_closing_tries_once_more_what_is_unsettled(
+    prepared: Prepared, committed: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "connect", partial(connect, busy_timeout_s=0.05))
+    store = await Store.open(prepared, DATABASE, KEYS)
+    await store.accounts.open(intent())
+    committed.execute("BEGIN IMMEDIATE")
+    await store.accounts.settle(settlement(cost_nano_usd=7))
+    committed.execute("ROLLBACK")
+    assert store.accounts.unsettled == 1
+    await store.close()
+    assert committed.charges()["call_1.1"]["cost_nano_usd"] == 7
 
 
 async def test_opening_sweeps_what_was_left_open(prepared: Prepared, committed: Rows) -> None:
