@@ -52,13 +52,20 @@ def test_a_connection_has_wal_and_the_durability_that_was_asked_for(
     db = connect(tmp_path / "a.db", synchronous, busy_timeout_s=1.5)
     pragmas = {
         name: db.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        for name in (
+            "journal_mode",
+            "synchronous",
+            "foreign_keys",
+            "busy_timeout",
+            "wal_autocheckpoint",
+        )
     }
     assert pragmas == {
         "journal_mode": "wal",
         "synchronous": value,
         "foreign_keys": 1,
         "busy_timeout": 1500,
+        "wal_autocheckpoint": 4000,
     }
     db.close()
 
