@@ -197,12 +197,13 @@ class _Answer:
         return [_finish(index, mapped(reasons[index])) for index in sorted(reasons)]
 
     def _collect(self) -> None:
-        """Keep the counts of what litellm keeps of a stream, and let the rest go."""
+        """Keep the counts of what litellm has kept of the stream, and let the rest go."""
         kept: list[Any] = self._wrapper.chunks
         for chunk in kept:
             if (count := getattr(chunk, "usage", None)) is not None:
-                self._counts.append(count)
+                self._counts[1:] = [count]  # the first and the latest: Gemini counts in each chunk
         kept.clear()
+        self._wrapper.response_uptil_now = ""  # else each chunk costs a copy of all before it
 
 
 def _says_something(choice: JSON) -> bool:

@@ -90,7 +90,7 @@ class Pump:
                     self._news.set()
                     if len(self._events) >= AHEAD:
                         await self._full()
-                    self._due = min(self._loop.time() + self._limits.idle_s, self._last)
+                    self._allow(self._limits.idle_s)
         except asyncio.CancelledError:
             if self._failure is None:  # closed; otherwise a limit was passed
                 raise
@@ -106,6 +106,13 @@ class Pump:
         self._due = self._last
         self._room.clear()
         await self._room.wait()
+
+    def _allow(self, seconds: float) -> None:
+        """Move the limit. A timer that fires too early asks again; one too late is replaced."""
+        self._due = min(self._loop.time() + seconds, self._last)
+        if self._due < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._due, self._check)
 
     def _check(self) -> None:
         """The timer: is the limit passed, or was it moved?"""
