@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from urllib.parse import quote
 
 import orjson
 
@@ -85,14 +86,19 @@ def trace_headers(call_id: str, trace: Trace) -> dict[str, str]:
         headers["x-sluice-attempts"] = str(seen.made)
     if seen.served is not None:
         provider, _, model = seen.served.partition("/")
-        headers["x-sluice-provider"] = provider
-        headers["x-sluice-model"] = model
+        headers["x-sluice-provider"] = _in_header(provider)
+        headers["x-sluice-model"] = _in_header(model)
     if seen.overhead_ms is not None:
         headers["x-sluice-overhead-ms"] = f"{seen.overhead_ms:.2f}"
     costs = [ended.cost_nano_usd for ended in trace.all(AttemptEnded)]
     if costs and len(costs) == seen.made and None not in costs:
         headers["x-sluice-cost-usd"] = usd(sum(cost or 0 for cost in costs))
     return headers
+
+
+def _in_header(name: str) -> str:
+    """A caller may name any model: what is no header text is percent-encoded."""
+    return name if name.isascii() and name.isprintable() else quote(name)
 
 
 def usd(nano_usd: int) -> str:

@@ -98,6 +98,20 @@ def test_the_headers_name_what_served_the_call_and_what_it_cost() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("gpt-4o", "gpt-4o"),
+        ("org/model:tag@1", "org/model:tag@1"),
+        ("模型/é", "%E6%A8%A1%E5%9E%8B/%C3%A9"),
+        ("a\r\nset-cookie: b", "a%0D%0Aset-cookie%3A%20b"),
+    ],
+)
+def test_a_models_name_is_safe_in_a_header(name: str, text: str) -> None:
+    facts = (AttemptStarted(1, target(f"p/{name}"), 0.0), *ONE[1:])
+    assert trace_headers("call_1", trace(*facts))["x-sluice-model"] == text
+
+
+@pytest.mark.parametrize(
     "facts",
     [ONE, (*ONE, ended(1, 0.6, cost=None)), (*TWO,), TWO[:5]],
     ids=["not settled yet", "unpriced", "the second is not settled", "under way"],
