@@ -231,6 +231,19 @@ async def test_a_slow_reader_that_reads_on_gets_everything() -> None:
     assert taken.count(b"[DONE]") == 1
 
 
+async def test_a_slow_reader_is_sent_no_heartbeats_on_top() -> None:
+    feed = Feed()
+    async with Edge(feed, first_heartbeat_s=0.01, heartbeat_s=0.01) as edge:
+        with await unread(edge) as client:
+            feed.put(*([text_event(PIECE)] for _ in range(200)))
+            feed.end()
+            await asyncio.sleep(0.5)
+            loop, taken = asyncio.get_running_loop(), bytearray()
+            while not taken.endswith(b"0\r\n\r\n"):
+                taken += await loop.sock_recv(client, 2**20)
+    assert taken.count(b": heartbeat") < 10
+
+
 async def test_a_slow_reader_that_leaves_closes_the_stream() -> None:
     path = Endless()
     async with Edge(path) as edge:
