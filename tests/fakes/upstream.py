@@ -63,6 +63,7 @@ class Upstream:
     def __init__(self, script: Script | Answer) -> None:
         self.script: Script = script if callable(script) else lambda _: script
         self.requests: list[Request] = []
+        self.asked = asyncio.Event()  # a request has arrived
         self.left = asyncio.Event()  # a client hung up in the middle of an answer
         self.connections = 0
         self.sent = 0  # parts of the latest answer that are written
@@ -104,6 +105,7 @@ class Upstream:
         try:
             while (request := await _read(ahead, reader)) is not None:
                 self.requests.append(request)
+                self.asked.set()
                 watching = asyncio.create_task(reader.read(1))  # empty when the client hangs up
                 sending = asyncio.create_task(self._send(self.script(request), writer))
                 try:

@@ -48,8 +48,11 @@ async def stream_of(lane: NativeLane, upstream: Upstream, **limits: float) -> St
     return reply
 
 
-async def read(stream: Stream) -> bytes:
-    return b"".join([event.encode() async for events in stream for event in events])
+async def read(stream: Stream, into: list[bytes] | None = None) -> bytes:
+    received = [] if into is None else into
+    async for events in stream:
+        received += [event.encode() for event in events]
+    return b"".join(received)
 
 
 async def test_the_body_arrives_with_only_the_model_replaced(lane: NativeLane) -> None:
@@ -127,13 +130,11 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 async def test_a_broken_stream_fails_after_what_was_good(lane: NativeLane, name: str) -> None:
     async with Upstream(sse_answer(BROKEN[name])) as upstream:
-        stream = await stream_of(lane, upstream)
-        received = b""
+        received: list[bytes] = []
         with pytest.raises(ResponseParsing) as caught:
-            async for events in stream:
-                received += b"".join(event.encode() for event in events)
-    assert b'"a"' in received
-    assert b"stop" not in received
+            await read(await stream_of(lane, upstream), into=received)
+    assert b'"a"' in b"".join(received)
+    assert b"stop" not in b"".join(received)
     assert caught.value.billable
 
 
@@ -297,8 +298,7 @@ async def test_an_unstreamed_call_ends_at_its_deadline(lane: NativeLane) -> None
 async def test_a_cancelled_call_hangs_up_at_once(lane: NativeLane, stream: bool) -> None:
     async with Upstream(Answer((Step.HANG,))) as upstream:
         task = asyncio.create_task(lane(call(at=target(base_url=upstream.url), stream=stream)))
-        while not upstream.requests:
-            await asyncio.sleep(0)
+        await upstream.asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
