@@ -52,6 +52,7 @@ class Setting:
     off: Sequence[str]
     prepared: Prepared
     build_path: BuildPath
+    worker: bool = False
 
 
 def run(setting: Setting, listener: socket.socket) -> None:
@@ -66,7 +67,8 @@ async def _serve(setting: Setting, listener: socket.socket) -> None:
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need not look at it again
         gc.set_threshold(*_GC_THRESHOLDS)
-        await Server(app, setting.config.server, visits).serve([listener])
+        server = Server(app, setting.config.server, visits, worker=setting.worker)
+        await server.serve([listener])
 
 
 @asynccontextmanager
@@ -105,10 +107,11 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
 async def _lanes(providers: Sequence[ProviderEntry], native: NativeLane) -> dict[LaneName, Lane]:
     """The lanes that the providers need. Only the library lane imports litellm: seconds, 160 MB."""
     lanes: dict[LaneName, Lane] = {"native": native, "echo": EchoLane()}
-    if any(entry.provider.lane == "library" for entry in providers):
+    kinds = [entry.provider.kind for entry in providers if entry.provider.lane == "library"]
+    if kinds:
         from gateway.upstream.library import LibraryLane
 
-        library = LibraryLane()
+        library = LibraryLane(kinds)
         began = time.monotonic()
         await library.load()
         log.info("litellm loaded in %.1f s", time.monotonic() - began)

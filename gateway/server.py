@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 from types import FrameType
 
@@ -23,10 +24,13 @@ class Server(uvicorn.Server):
 
     It goes on listening, so that load balancers and clients are told so, until the running
     calls have ended or `drain_s` is over; those that are left get an error and are settled.
-    A second signal ends the wait: what still runs gets its error now.
+    A second signal ends the wait: what still runs gets its error now. A worker does not listen to
+    SIGINT: a terminal sends it to all processes, and the parent passes it on as SIGTERM.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, visits: Visits) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, visits: Visits, *, worker: bool = False
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -45,6 +49,7 @@ class Server(uvicorn.Server):
         )
         self._visits = visits
         self._drain_s = settings.drain_s
+        self._worker = worker
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: asyncio.Task[None] | None = None
 
@@ -55,6 +60,8 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._loop is None:
             super().handle_exit(sig, frame)
+            return
+        if self._worker and sig == signal.SIGINT:
             return
         patience_s = 0.0 if self._visits.draining else self._drain_s
         self._visits.begin()

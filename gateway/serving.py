@@ -45,6 +45,7 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
         off=[state.name for state in states if state.entry is None],
         prepared=prepared,
         build_path=_build_path,
+        worker=listen_fd is not None,
     )
     if listen_fd is not None:
         process.run(setting, socket.socket(fileno=listen_fd))

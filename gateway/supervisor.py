@@ -41,7 +41,10 @@ class Supervisor:
         return status
 
     def _add(self) -> None:
-        self._workers[self._start()] = time.monotonic()
+        worker = self._start()
+        self._workers[worker] = time.monotonic()
+        if self._stopping:  # the signal came while it was being started
+            worker.send_signal(signal.SIGTERM)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True

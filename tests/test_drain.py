@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -175,6 +176,24 @@ async def test_a_client_that_does_not_read_does_not_keep_the_process(
     (charge,) = here.gateway.ledger.charges()
     assert (charge["state"], charge["error"]) == ("settled", "draining")
     assert charge["completion_tokens"] > 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_an_interrupt_at_the_terminal_is_one_signal(
+    start_gateway: StartGateway, http: httpx.AsyncClient, workers: str
+) -> None:
+    """It reaches parent and workers alike, and the parent passes it on."""
+    release = asyncio.Event()
+    parts = [*openai.chunks("a"), release, *openai.end()]
+    async with Upstream(sse_answer(parts)) as upstream:
+        arguments = ("--workers", workers)
+        here = await caller(start_gateway, http, upstream, drain_s=30.0, arguments=arguments)
+        live = await here.stream()
+        os.killpg(here.gateway.pid, signal.SIGINT)
+        await here.draining()
+        release.set()
+        assert (await live.rest())[-1] == "[DONE]"
+        assert await here.exit_status(5.0) == 0
 
 
 async def test_the_parent_passes_the_signal_on_to_its_workers(
