@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -58,6 +59,7 @@ def connect(
         check_same_thread=False,
         cached_statements=_CACHED_STATEMENTS,
     )
+    _use_wal(db, busy_timeout_s)
     for pragma in _pragmas(synchronous):
         db.execute(pragma)
     return db
@@ -87,9 +89,22 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("COMMIT")
 
 
+def _use_wal(db: sqlite3.Connection, busy_timeout_s: float) -> None:
+    """The file keeps this mode. SQLite waits for no lock here, and processes start together."""
+    give_up_s = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
 def _pragmas(synchronous: str) -> tuple[str, ...]:
     return (
-        "PRAGMA journal_mode = WAL",
         f"PRAGMA synchronous = {synchronous}",
         "PRAGMA foreign_keys = ON",
         f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}",

@@ -75,6 +75,14 @@ async def test_readers_are_opened_off_the_loop_with_the_same_settings(path: Path
         assert await found.fetchone() == (1,)
 
 
+def test_a_database_that_stays_locked_is_not_waited_for_without_limit(tmp_path: Path) -> None:
+    holder = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        connect(tmp_path / "a.db", busy_timeout_s=0.05)
+    holder.close()
+
+
 def test_a_transaction_is_undone_by_any_exception(tmp_path: Path) -> None:
     db = connect(tmp_path / "a.db")
     db.execute("CREATE TABLE a (b TEXT)")
