@@ -77,7 +77,7 @@ class Catalog:
     def __init__(self, table: Mapping[str, Entry], model_info: Mapping[str, ModelInfo]) -> None:
         """Raises `ConfigError` where `model_info` names unknown figures or an unknown `like`."""
         self._by_family = _by_family(table)
-        self._by_family["echo"] = {"echo": _ECHO}
+        self._by_family["echo"] = {"echo": _ECHO, "echo-slow": _ECHO}
         problems = list(self._faults(model_info))
         if problems:
             raise ConfigError(problems)

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from gateway.errors import BodyTooLarge, SluiceError, UnsupportedMediaType
+from gateway.errors import BodyTooLarge, Draining, SluiceError, UnsupportedMediaType
 
 _CREDENTIAL_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"}
@@ -104,7 +104,7 @@ async def send_head(send: Send, status: int, headers: Mapping[str, str]) -> None
 async def send_error(send: Send, error: SluiceError, headers: Mapping[str, str]) -> None:
     """An error in OpenAI's shape."""
     body = orjson.dumps(error.body())
-    extra = {"connection": "close"} if isinstance(error, BodyTooLarge) else {}
+    extra = {"connection": "close"} if isinstance(error, BodyTooLarge | Draining) else {}
     await send_answer(
         send, error.status, body, {**headers, **error.headers(), **extra}, "application/json"
     )

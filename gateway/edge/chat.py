@@ -35,6 +35,8 @@ from gateway.wire.requests import parse_chat_request
 
 log = logging.getLogger("sluice")
 
+_LARGE_BYTES = 512 * 1024
+
 Refused = Callable[[SluiceError], None]
 
 
@@ -71,9 +73,11 @@ class ChatCompletions:
 
     async def _call(self, scope: Scope, receive: Receive, call_id: str, trace: Trace) -> Call:
         received_at, now = time.time(), time.monotonic()
-        body, given = parse_chat_request(
-            await read_body(scope, receive, self._server.max_body_bytes)
-        )
+        raw = await read_body(scope, receive, self._server.max_body_bytes)
+        if len(raw) > _LARGE_BYTES:  # other calls go on meanwhile
+            body, given = await asyncio.to_thread(parse_chat_request, raw)
+        else:
+            body, given = parse_chat_request(raw)
         headers = plain_headers(scope)
         wishes = controls(headers, given)
         return Call(
