@@ -190,7 +190,7 @@ class Call:
 
     `body` is the caller's JSON, checked, without the `sluice` controls; it is never changed in
     place. `headers` are the caller's, lower-cased, without credentials. `received_at` is unix
-    seconds; `deadline` is on the monotonic clock. `target` and `attempt` (from 1) are set by
+    seconds; `deadline` is on the event loop's clock. `target` and `attempt` (from 1) are set by
     Retry for one attempt.
     A `dry_run` walks the same path for an explanation: nothing is sent, stored or counted.
     """

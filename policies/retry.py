@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
@@ -50,13 +49,13 @@ class Retry:
         self,
         settings: RetrySettings,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         self._rules = {**DEFAULT_RULES, **settings.rules}
-        self._clock = clock
+        self._clock = clock or _loop_time
         self._sleep = sleep
         self._jitter = jitter
 
@@ -105,6 +104,11 @@ class Retry:
             return wish if wish <= self._settings.max_retry_after_s else math.inf
         ceiling = min(self._settings.max_s, self._settings.base_s * 2 ** (tries - 1))
         return float(ceiling * self._jitter())
+
+
+def _loop_time() -> float:
+    """Deadlines are on the loop's clock, which on macOS is another one than `time.monotonic`."""
+    return asyncio.get_running_loop().time()
 
 
 class _Step(NamedTuple):
