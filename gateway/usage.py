@@ -55,6 +55,7 @@ def usage_from_openai(body: object, service_tier: object = None) -> Usage | None
     return plain if len(body) <= _PLAIN_FIELDS else _with_kinds(plain, body)
 
 
+_MOST = 10**12  # a count beyond it would not fit the ledger, or the sums over it
 _PLAIN_FIELDS = 3  # prompt, completion, total
 
 
@@ -79,11 +80,11 @@ def _with_kinds(usage: Usage, body: JSON) -> Usage:
 
 
 def _count(fields: JSON, name: str) -> int:
-    """A provider's count, or 0 where it sent null, a word, or a number of no sense."""
+    """A provider's count, within bounds, or 0 where it sent null, a word, or the like."""
     value = fields.get(name)
-    if type(value) is int:
-        return value if value > 0 else 0
-    return max(0, int(value)) if type(value) is float else 0
+    if type(value) is not int:
+        return min(max(0, int(value)), _MOST) if type(value) is float else 0
+    return value if 0 < value <= _MOST else min(max(0, value), _MOST)
 
 
 def _object(fields: JSON, name: str) -> JSON:
