@@ -37,9 +37,15 @@ JSON = dict[str, Any]
 # Speak OpenAI's format without being in litellm's own list of those that do.
 _MORE_OPENAI_WIRE = frozenset({"openai", "azure", "mistral", "openrouter", "custom_openai"})
 
+# litellm's state is the process's: whoever comes first sets it up, whoever goes last ends it.
+_OWNERS: list[object] = []
 
-def set_up() -> None:
-    """Make litellm quiet, strict and ours. Touches no network."""
+
+def set_up(owner: object) -> None:
+    """Make litellm quiet, strict and ours, for one more owner. Touches no network."""
+    _OWNERS.append(owner)
+    if len(_OWNERS) > 1:
+        return
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.CRITICAL + 1)
@@ -54,13 +60,18 @@ def set_up() -> None:
     aiohttp_transport.LiteLLMAiohttpTransport = Wire
     url_utils.validate_url = _refuse_remote_media
     litellm.CohereV2ChatConfig.get_model_response_iterator = cohere.iterator
-    # One pool for all keys on the OpenAI path; litellm would keep one for each, for an hour.
+    # One pool for all keys on the OpenAI path; litellm would keep one for each, for an hour. What
+    # it keeps for each key now is small, and must not displace other providers' pools.
+    litellm.in_memory_llm_clients_cache.max_size_in_memory = 10_000
     transport = AsyncHTTPHandler.create_async_transport(ssl_context=get_ssl_configuration())
     litellm.aclient_session = httpx.AsyncClient(transport=transport, follow_redirects=False)
 
 
-async def shut_down() -> None:
-    """Close every connection that litellm holds."""
+async def shut_down(owner: object) -> None:
+    """Close every connection that litellm holds, when the last owner leaves."""
+    _OWNERS.remove(owner)
+    if _OWNERS:
+        return
     session, litellm.aclient_session = litellm.aclient_session, None
     if session is not None:
         await session.aclose()
@@ -145,7 +156,8 @@ class _Answer:
         self._attempt = attempt
         self._counts: list[Any] = []
         self._claimed: str | None = None  # the finish reason in litellm's words
-        self._head: JSON = {}
+        self._head: JSON = {}  # what all chunks of the stream have in common
+        self._pinned: JSON = {}  # litellm makes some of it up, and changes it on the way
         _tap(wrapper, attempt)
 
     async def events(self) -> AsyncIterator[Event]:
@@ -180,7 +192,9 @@ class _Answer:
         data = chunk_json(chunk)
         if not self._head:
             self._head = {name: data[name] for name in data if name != "choices"}
-        data |= {"id": self._head["id"], "created": self._head["created"]}
+            self._head |= self._attempt.evidence.head if self._attempt.evidence else {}
+            self._pinned = {name: self._head[name] for name in ("id", "created", "model")}
+        data |= self._pinned
         for choice in data["choices"]:
             if choice["finish_reason"]:
                 self._claimed, choice["finish_reason"] = choice["finish_reason"], None

@@ -25,6 +25,7 @@ JSON = Mapping[str, Any]
 _BAD_TOOL_CALL = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"})
 
 _ENDINGS = frozenset({"message-end", "response.completed", "response.incomplete"})
+_HEAD = ("id", "created", "model")
 _USAGE_IN = {"message_start": "message", "message-end": "delta", "response.completed": "response"}
 _USAGES = ("usage", "usageMetadata", "meta", "prompt_eval_count", "token_usage")
 
@@ -33,15 +34,16 @@ class Evidence:
     """What is known so far of one answer. `feed` the bytes in order, then `close`.
 
     `recognised` says that the format is one of ours: only then a missing end means anything.
-    `wrong` is the first fault.
+    `wrong` is the first fault. `head` is what the provider calls its answer and its model.
     """
 
-    __slots__ = ("_done", "_open", "_reader", "counted", "reasons", "recognised", "wrong")
+    __slots__ = ("_done", "_open", "_reader", "counted", "head", "reasons", "recognised", "wrong")
 
     def __init__(self, content_type: str, max_line_bytes: int, max_body_bytes: int) -> None:
         self.recognised = False
         self.counted = False
         self.wrong: Wrong | None = None
+        self.head: dict[str, Any] = {}
         self.reasons: dict[int, str] = {}  # OpenAI's format only: by choice
         self._open: set[int] = set()
         self._done = False
@@ -71,9 +73,13 @@ class Evidence:
             self.counted = True
         choices = data.get("choices")
         if isinstance(choices, list):
+            if not self.head:
+                self.head = {name: data[name] for name in _HEAD if data.get(name)}
             return self._choices(choices)
         candidates = data.get("candidates")
         if isinstance(candidates, list):
+            if version := data.get("modelVersion"):
+                self.head = {"model": version}
             return self._candidates(candidates)
         self._other(data)
         return self.wrong is None
@@ -127,7 +133,10 @@ class Evidence:
             self.recognised = True
             self._done = self._done or data["done"]
         inner = data.get(_USAGE_IN.get(str(kind), ""))
-        self.counted = self.counted or bool(isinstance(inner, dict) and inner.get("usage"))
+        if isinstance(inner, dict):
+            self.counted = self.counted or bool(inner.get("usage"))
+            if kind == "message_start" and inner.get("model"):
+                self.head = {"model": inner["model"]}
 
     def frame(self, kind: str) -> None:
         """AWS's: the event's kind stands in the frame's headers."""

@@ -45,7 +45,7 @@ class LibraryLane:
         _switch()
         self._attempts = await asyncio.to_thread(_import, "attempt")
         self._engine = await asyncio.to_thread(_import, "engine")
-        self._engine.set_up()
+        self._engine.set_up(self)
         rehearsal = _import("rehearsal")
         for kind in self._kinds:
             await rehearsal.rehearse(kind)
@@ -54,7 +54,7 @@ class LibraryLane:
         """Close litellm's connections."""
         if self._engine is not None:
             engine, self._engine = self._engine, None
-            await engine.shut_down()
+            await engine.shut_down(self)
 
     async def __call__(self, call: Call) -> Reply:
         """One attempt at `call.target`. Raises `UpstreamFailure`."""
