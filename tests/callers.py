@@ -45,8 +45,9 @@ def cost_of(usage: dict[str, int]) -> int:
 
 @dataclass
 class Provider:
-    """The script of an `Upstream`: takes some milliseconds, and fails some first attempts."""
+    """The script of an `Upstream`: takes `takes_s` or so, and fails some first attempts."""
 
+    takes_s: float = 0.01
     served: Counter[int] = field(default_factory=Counter)
 
     def __call__(self, request: Request) -> Answer:
@@ -58,10 +59,10 @@ class Provider:
         usage = usage_of(number)
         if not body.get("stream"):
             answer = json_answer(openai.completion(usage=usage))
-            return Answer((_pause(0.01), *answer.parts), headers=answer.headers)
+            return Answer((_pause(self.takes_s), *answer.parts), headers=answer.headers)
         parts: list[bytes | asyncio.Event] = []
         for position, chunk in enumerate(openai.chunks("a", "b", "c")):
-            parts += [_pause(0.004 * position), chunk]
+            parts += [_pause(self.takes_s * position / 2), chunk]
         return sse_answer(
             [*parts, openai.chunk({}, "stop"), openai.chunk(None, usage=usage), _DONE]
         )
