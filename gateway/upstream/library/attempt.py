@@ -82,7 +82,8 @@ class Attempt:
         if self.status is not None and self.refused():
             return failure_from_response(self.status, self.headers, self.body, self.target)
         if self.evidence is not None and self.evidence.wrong is not None:
-            return verdict.of_evidence(self.evidence.wrong, self.target)
+            started = self.evidence.recognised
+            return verdict.of_evidence(self.evidence.wrong, self.target, started=started)
         if self.broken is not None and not self.whole():
             return verdict.of_wire(self.broken, self.target, answered=self.status is not None)
         return None

@@ -41,13 +41,13 @@ _REMOTE_MEDIA = (
 _UNSUPPORTED = "'{name}' does not support the parameter{s} {names}. Leave {it} out."
 
 
-def of_evidence(wrong: Wrong, target: Target) -> UpstreamFailure:
-    """What was wrong in the answer itself."""
+def of_evidence(wrong: Wrong, target: Target, *, started: bool) -> UpstreamFailure:
+    """What was wrong in the answer itself; `started`: after the answer had begun."""
     if wrong == "tool call":
         return failure_of(ToolCallInvalid, target)
     if isinstance(wrong, str):
         return failure_of(ResponseParsing, target)
-    return failure_from_event(wrong, target)
+    return failure_from_event(wrong, target, started=started)
 
 
 def of_wire(error: Exception, target: Target, *, answered: bool) -> UpstreamFailure:

@@ -121,8 +121,9 @@ async def test_an_error_inside_a_stream_ends_it(lane: LibraryLane, wire: Wire):
 @every_wire
 async def test_an_error_as_the_first_event_fails_the_call(lane: LibraryLane, wire: Wire):
     async with Upstream(wire.stream(wire.error)) as upstream:
-        with pytest.raises(ServerError):
+        with pytest.raises(ServerError) as caught:
             await lane(call(target(wire, upstream.url), stream=True))
+    assert not caught.value.billable  # refused before any work
 
 
 @pytest.mark.parametrize(
