@@ -20,6 +20,7 @@ class Pace:
 
     DEFAULT_TOKENS_PER_S = 50.0
     _WEIGHT = 0.2
+    _KEPT = 4096
 
     def __init__(self) -> None:
         self._rates: dict[str, float] = {}
@@ -29,8 +30,10 @@ class Pace:
         if tokens <= 0 or seconds <= 0:
             return
         seen = tokens / seconds
-        known = self._rates.get(target.name, seen)
+        known = self._rates.pop(target.name, seen)
         self._rates[target.name] = known + self._WEIGHT * (seen - known)
+        if len(self._rates) > self._KEPT:  # callers name models as they like
+            del self._rates[next(iter(self._rates))]
 
     def tokens_per_s(self, target: Target) -> float:
         return self._rates.get(target.name, self.DEFAULT_TOKENS_PER_S)

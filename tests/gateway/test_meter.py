@@ -122,6 +122,17 @@ def test_a_pace_moves_towards_what_is_seen() -> None:
     assert pace.tokens_per_s(target("other/model")) == Pace.DEFAULT_TOKENS_PER_S
 
 
+def test_the_paces_that_were_not_seen_for_longest_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Pace, "_KEPT", 2)
+    pace = Pace()
+    for name in ("p/a", "p/b", "p/a", "p/c"):
+        pace.observe(target(name), 100, 1.0)
+    seen = [pace.tokens_per_s(target(name)) for name in ("p/a", "p/b", "p/c")]
+    assert seen == [100, Pace.DEFAULT_TOKENS_PER_S, 100]
+
+
 @pytest.mark.parametrize(("tokens", "seconds"), [(0, 1.0), (5, 0.0), (-1, 1.0)])
 def test_a_pace_learns_nothing_from_nothing(tokens: int, seconds: float) -> None:
     pace = Pace()
