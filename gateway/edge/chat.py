@@ -37,6 +37,8 @@ log = logging.getLogger("sluice")
 
 _LARGE_BYTES = 512 * 1024
 
+_UNFORESEEN = "The gateway failed. Its log tells why."
+
 Refused = Callable[[SluiceError], None]
 
 
@@ -148,7 +150,9 @@ def _why(visit: Visit, error: BaseException | None) -> SluiceError | None:
     """What ended a stream early; None if its reader left."""
     if isinstance(error, asyncio.CancelledError):
         return None if visit.reason in (None, "client_gone") else _cancelled(visit.reason)
-    return _known(error) if isinstance(error, Exception) else None
+    if isinstance(error, SluiceError):
+        return error
+    return InternalError(_UNFORESEEN) if isinstance(error, Exception) else None
 
 
 def _known(error: Exception) -> SluiceError:
@@ -156,7 +160,7 @@ def _known(error: Exception) -> SluiceError:
     if isinstance(error, SluiceError):
         return error
     log.error("a call failed within the gateway", exc_info=error)
-    return InternalError("The gateway failed. Its log tells why.")
+    return InternalError(_UNFORESEEN)
 
 
 def _cancelled(reason: str | None) -> SluiceError:

@@ -193,6 +193,16 @@ async def test_a_connection_serves_another_call_after_a_stream() -> None:
         assert len(edge.server.server_state.connections) == 1
 
 
+@pytest.mark.parametrize("first", [[text_event("a")], []], ids=["after", "before the first event"])
+async def test_a_bug_is_logged_once(first: list[Event], caplog: pytest.LogCaptureFixture) -> None:
+    feed = Feed()
+    feed.put(first, TypeError("bug"))
+    async with Edge(feed) as edge, edge.post(STREAM) as answer:
+        await answer.read()
+    logged = [record for record in caplog.records if record.name == "sluice"]
+    assert [record.exc_info is not None for record in logged] == [True]
+
+
 @pytest.mark.parametrize("body", [STREAM, {}], ids=["streamed", "unstreamed"])
 async def test_a_path_that_mixes_up_its_replies_is_a_clear_error(body: dict[str, Any]) -> None:
     wrong = completion() if body else stream([text_event("a")])
