@@ -56,7 +56,6 @@ class Wire:
     error: bytes
     broken: bytes = b'data: {"id": "x", "choices": [oops\n\n'
     answer: Callable[[Sequence[Any]], Answer] = sse_answer
-    reports_usage: bool = True
 
     def stream(self, *parts: bytes | Step | Any) -> Answer:
         return self.answer(parts)
