@@ -22,7 +22,6 @@ _ABOVE_ZERO = frozenset(
         "workers",
         "heartbeat_s",
         "commit_timeout_s",
-        "lease_s",
         "max_stale_s",
         "deadline_s",
         "max_attempts",
@@ -38,6 +37,7 @@ _ABOVE_ZERO = frozenset(
     ]
 )
 _HIGHEST_PORT = 65535
+_SHORTEST_LEASE_S = 2
 # What a caller says in every request; an alias that set them would answer something else.
 _NEVER_PARAMS = frozenset({"model", "messages", "stream"})
 
@@ -80,6 +80,8 @@ def _lines(path: Path, source: str, problems: Iterable[Problem]) -> list[str]:
 def _number_fault(path: tables.Path, value: float) -> str | None:
     if path[-1] == "port" and not 0 <= value <= _HIGHEST_PORT:
         return f"must be between 0 and {_HIGHEST_PORT}"
+    if path[-1] == "lease_s" and value < _SHORTEST_LEASE_S:
+        return f"must be at least {_SHORTEST_LEASE_S}: a lease is renewed every second"
     if path[-1] in _ABOVE_ZERO and value <= 0:
         return "must be above 0"
     return "must not be negative" if value < 0 else None

@@ -19,7 +19,8 @@ class Supervisor:
     """Keeps `count` workers running. `start` starts one and returns it.
 
     The first SIGTERM or SIGINT is passed on, and the workers drain; the parent ends with them.
-    A worker that dies within its first seconds is not replaced: the next one would die too.
+    A worker that gives up within its first seconds is not replaced: the next one would give up
+    too. One that was killed is.
     """
 
     def __init__(self, start: Callable[[], subprocess.Popen[bytes]], count: int) -> None:
@@ -58,7 +59,8 @@ class Supervisor:
             if self._stopping:
                 continue
             log.error("worker %d ended with status %d", worker.pid, worker.returncode)
-            if time.monotonic() - born < _TOO_YOUNG_TO_DIE_S:
+            gave_up = worker.returncode >= 0
+            if gave_up and time.monotonic() - born < _TOO_YOUNG_TO_DIE_S:
                 status = 1
                 self._stop(signal.SIGTERM, None)
             else:

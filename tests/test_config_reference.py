@@ -42,7 +42,7 @@ def test_the_file_works_as_it_is() -> None:
     config = load(FILE, {})
     on = [s.name for s in provider_states(config, {}, FILE.parent) if s.entry]
     assert on == ["echo"]
-    assert config.providers["echo"].models == ("echo",)
+    assert config.providers["echo"].models == ("echo", "echo-slow")
 
 
 def test_the_file_works_with_everything_switched_on(tmp_path: Path) -> None:

@@ -25,8 +25,10 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 
+from gateway.errors import UpstreamTimeout
 from gateway.exchange import JSON, Call, Completion, Event, Events, Reply, Stream
 from gateway.upstream.echo_answer import Answer, answer_to, prompt_tokens
+from gateway.upstream.failures import failure_of
 from gateway.usage import usage_from_openai
 
 MODELS = ("echo", "echo-slow")
@@ -46,7 +48,11 @@ class EchoLane:
         if call.stream:
             source = _Paced(writer.chunks(), pause_s)
             return Stream(source, source.aclose)
-        await asyncio.sleep(pause_s * len(answer.deltas))
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                await asyncio.sleep(pause_s * len(answer.deltas))
+        except TimeoutError as error:
+            raise failure_of(UpstreamTimeout, call.chosen) from error
         return writer.completion()
 
     async def aclose(self) -> None:

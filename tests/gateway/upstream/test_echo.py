@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -41,7 +42,7 @@ def call(text: Any = "Hello there", *, model: str = "echo", **fields: Any) -> Ca
         id="c",
         body=checked,
         received_at=1_700_000_000.9,
-        deadline=0.0,
+        deadline=math.inf,
         trace=Trace(),
         target=Target(
             provider=Provider(name="echo", kind="echo", lane="echo"),
