@@ -74,6 +74,7 @@ def test_the_table_of_statuses_is_the_map() -> None:
     for statuses, name in ERRORS.section("From a provider's answer to a class").rows():
         found = [int(status) for status in re.findall(r"\b\d{3}\b", statuses)]
         found += [status for many in re.findall(r"\dxx", statuses) for status in EXAMPLES[many]]
+        assert named.keys().isdisjoint(found)
         named |= dict.fromkeys(found, codes(name)[0])
     assert len(named) > 35
     at = target()
