@@ -162,8 +162,11 @@ class NativeStream:
         if self._ready:
             events, self._ready = self._ready, []
             return events
-        self._read_by = min(self._loop.time() + self._idle_s, self._ends_at)
+        now = self._loop.time()
+        self._read_by = min(now + self._idle_s, self._ends_at)
         try:
+            if now >= self._ends_at:  # a stream that is never idle never lets the timer in
+                raise TimeoutError
             return await self._next()
         except TimeoutError as error:
             raise _timed_out(self._target, error) from error
@@ -194,11 +197,12 @@ class NativeStream:
 
     def _watch(self) -> None:
         now = self._loop.time()
-        if self._read_by is not None and now >= self._read_by:
+        idle = self._read_by is not None and now >= self._read_by
+        if idle or now >= self._ends_at:
             self._content.set_exception(TimeoutError())
             return
         wake_at = self._read_by if self._read_by is not None else now + self._idle_s
-        self._timer = self._loop.call_at(wake_at, self._watch)
+        self._timer = self._loop.call_at(min(wake_at, self._ends_at), self._watch)
 
     async def aclose(self) -> None:
         """Give the connection back if the answer was read to its end, else cut it."""

@@ -218,7 +218,7 @@ def test_faults_in_the_configuration_are_named() -> None:
 
 def test_the_echo_model_is_known_able_and_free() -> None:
     echo = catalog().model(provider("echo"), "echo")
-    assert catalog().names("echo") == ["echo"]
+    assert catalog().names("echo") == ["echo", "echo-slow"]
     assert echo.tools
     assert input_usd(echo) == "0"
 
