@@ -31,6 +31,10 @@ from gateway.meter import Meter, Pace
 from gateway.usage import Usage
 
 
+# What an attempt is bound to where neither the caller nor anybody's table names a longest answer.
+UNKNOWN_LIMIT_TOKENS = 16_384
+
+
 class Account:
     """Opens a charge before each attempt and settles it after, exactly once."""
 
@@ -80,7 +84,7 @@ class Charge:
         if usage:
             target = self._call.chosen
             self._pace.observe(target, usage.completion_tokens, self.meter.elapsed_s())
-        await self._settle(usage or self.meter.estimate(), None)
+        await self._settle(usage or self.meter.estimate_of(completion), None)
 
     async def streamed(self, ending: Ending) -> None:
         """A streamed answer is over."""
@@ -168,11 +172,13 @@ class Charge:
 
 
 def _bound_nano_usd(call: Call) -> int | None:
-    """The worst case of an attempt; None where the price or the longest answer is unknown."""
+    """The worst case of an attempt; None where the price is unknown."""
     model = call.chosen.model
-    completion = bound_completion_tokens(call.body, model)
-    if model.price is None or completion is None:
+    if model.price is None:
         return None
+    completion = bound_completion_tokens(call.body, model)
+    if completion is None:
+        completion = UNKNOWN_LIMIT_TOKENS * (call.body.get("n") or 1)
     return model.price.bound_nano_usd(bound_prompt_tokens(call.body), completion)
 
 

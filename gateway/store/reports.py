@@ -61,10 +61,10 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRow:
-    """One call; cost and tokens are those of all its attempts so far."""
+    """One call; cost and tokens are those of all its attempts so far. No cost: one is unpriced."""
 
     record: CallRecord
-    cost_nano_usd: int
+    cost_nano_usd: int | None
     prompt_tokens: int
     completion_tokens: int
 
@@ -115,7 +115,8 @@ _SUMS = f"""
     {", ".join(f"COALESCE(SUM({name}), 0)" for name in COUNTS)}
 """
 _CALLS = f"""
-SELECT {", ".join(f"calls.{name}" for name in CALL_COLUMNS)}, COALESCE(SUM(cost_nano_usd), 0),
+SELECT {", ".join(f"calls.{name}" for name in CALL_COLUMNS)},
+       CASE WHEN MAX(unpriced) = 1 THEN NULL ELSE COALESCE(SUM(cost_nano_usd), 0) END,
        COALESCE(SUM(prompt_tokens), 0), COALESCE(SUM(completion_tokens), 0)
 FROM (SELECT * FROM calls WHERE {{conditions}}
       ORDER BY received_at_ms DESC, call_id DESC LIMIT ?) AS calls

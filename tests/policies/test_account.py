@@ -29,7 +29,7 @@ from gateway.ledger import Settlement
 from gateway.meter import Pace
 from gateway.tokens import estimate_prompt_tokens
 from gateway.usage import Usage
-from policies.account import Account
+from policies.account import UNKNOWN_LIMIT_TOKENS, Account
 from tests.builders import (
     Answers,
     Closings,
@@ -102,11 +102,20 @@ async def test_the_intent_names_the_attempt_and_its_worst_case() -> None:
     assert 100 * 2_000 < intent.bound_nano_usd < 100 * 2_000 + 1_000_000
 
 
-async def test_a_worst_case_that_nobody_knows_is_none() -> None:
+async def test_an_attempt_without_a_price_has_no_worst_case() -> None:
+    book = Book()
+    await account(book)(call(at=target(), body={"max_tokens": 1}), Answers(completion()))
+    assert [intent.bound_nano_usd for intent in book.intents] == [None]
+
+
+async def test_where_nobody_names_a_longest_answer_one_is_assumed() -> None:
     book = Book()
     await account(book)(call(at=PRICED), Answers(completion(usage=USAGE)))
-    await account(book)(call(at=target(), body={"max_tokens": 1}), Answers(completion()))
-    assert [intent.bound_nano_usd for intent in book.intents] == [None, None]
+    await account(book)(call(at=PRICED, body={"n": 2}), Answers(completion(usage=USAGE)))
+    one, two = (intent.bound_nano_usd for intent in book.intents)
+    assert one is not None
+    assert two is not None
+    assert two - one >= UNKNOWN_LIMIT_TOKENS * 2_000
 
 
 async def test_without_a_ledger_no_provider_is_called() -> None:

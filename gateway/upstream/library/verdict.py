@@ -56,7 +56,11 @@ def of_wire(error: Exception, target: Target, *, answered: bool) -> UpstreamFail
         failure = failure_of(UpstreamTimeout, target)
         failure.billable = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
         return failure
-    return failure_of(ResponseParsing if answered else ConnectionFailed, target)
+    if answered:
+        return failure_of(ResponseParsing, target)
+    failure = failure_of(ConnectionFailed, target)
+    failure.billable = not isinstance(error, httpx.ConnectError)  # it was sent: who knows
+    return failure
 
 
 def of_library(error: Exception, target: Target) -> UpstreamFailure:

@@ -90,8 +90,8 @@ def test_a_parameter_that_is_not_supported_is_named(text: str, param: str | None
         (httpx.PoolTimeout("x"), False, UpstreamTimeout, False),
         (httpx.ReadTimeout("x"), True, UpstreamTimeout, True),
         (httpx.ConnectError("x"), False, ConnectionFailed, False),
-        (httpx.ProtocolError("TLS"), False, ConnectionFailed, False),
-        (httpx.ReadError("x"), False, ConnectionFailed, False),
+        (httpx.ProtocolError("x"), False, ConnectionFailed, True),
+        (httpx.ReadError("x"), False, ConnectionFailed, True),
         (httpx.ReadError("x"), True, ResponseParsing, True),
     ],
 )
