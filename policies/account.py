@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from gateway.tokens import bound_completion_tokens, bound_prompt_tokens
-
 from gateway.errors import SluiceError, UpstreamFailure
 from gateway.exchange import (
     AttemptAnswered,
@@ -28,8 +26,8 @@ from gateway.exchange import (
 )
 from gateway.ledger import Accounts, Intent, Settlement
 from gateway.meter import Meter, Pace
+from gateway.tokens import bound_completion_tokens, bound_prompt_tokens
 from gateway.usage import Usage
-
 
 # What an attempt is bound to where neither the caller nor anybody's table names a longest answer.
 UNKNOWN_LIMIT_TOKENS = 16_384
