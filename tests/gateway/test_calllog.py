@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import orjson
 
@@ -74,3 +75,11 @@ def test_a_line_of_a_caller_cannot_look_like_two() -> None:
     CallLog(out).call_ended(asked, call_record(asked, 404, "model_not_found"))
     assert out.getvalue().count(b"\n") == 1
     assert orjson.loads(out.getvalue())["model"] == asked.model
+
+
+def test_a_log_that_nobody_takes_fails_no_call() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    asked = call()
+    with os.fdopen(writing, "wb", buffering=0) as out:
+        CallLog(out).call_ended(asked, call_record(asked, 200, None))
