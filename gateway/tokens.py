@@ -33,6 +33,9 @@ _JSON_ITEM, _JSON_ITEM_BOUND = 1, 24
 # What a provider puts before the tools: Anthropic's own prompt has up to 804 tokens.
 _TOOLS, _TOOLS_BOUND = 16, 1_500
 
+# Callers may ask for any number; no answer is longer, and what one costs must fit the ledger.
+_LONGEST_ANSWER = 10**9
+
 _SCHEMAS = ("tools", "functions", "response_format", "tool_choice")
 _MESSAGE_JSON = ("tool_calls", "function_call", "reasoning_content", "thinking_blocks", "refusal")
 
@@ -68,7 +71,7 @@ def bound_completion_tokens(body: Mapping[str, Any], model: Model) -> int | None
         return None
     predicted = body.get("prediction")
     content = predicted.get("content") if isinstance(predicted, Mapping) else None
-    return limit * (body.get("n") or 1) + _Bound().content(content)
+    return min(limit * (body.get("n") or 1) + _Bound().content(content), _LONGEST_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,7 @@ def test_a_tools_bound_holds_for_json_written_with_indentation() -> None:
             Model(name="m"),
             100,
         ),
+        ({"max_tokens": 2**63 - 1, "n": 128}, Model(name="m"), 10**9),
     ],
 )
 def test_a_completion_is_bounded_by_the_caller_or_the_model(
