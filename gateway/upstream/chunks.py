@@ -83,8 +83,11 @@ class ChunkReader:
         if not isinstance(data, dict):
             raise ResponseParsing(UNPARSABLE)
         if data.get("error") or frame.name == b"error":
-            raise failure_from_event(data, self._target)
-        for choice in data.get("choices") or ():
+            raise failure_from_event(data, self._target, started=bool(self._open))
+        choices = data.get("choices") or []
+        if not isinstance(choices, list):
+            raise ResponseParsing(UNPARSABLE)
+        for choice in choices:
             self._see(choice)
         usage = data.get("usage")
         event = Event(
@@ -98,7 +101,9 @@ class ChunkReader:
         delta = choice.get("delta")
         if delta and (calls := delta.get("tool_calls")):
             check_tool_calls(calls, whole=False)
-        index = choice.get("index", 0)
+        index = choice.get("index") or 0
+        if not isinstance(index, int):
+            raise ResponseParsing(UNPARSABLE)
         if choice.get("finish_reason"):
             self._open[index] = False
         else:
@@ -138,7 +143,7 @@ def completion(raw: bytes, target: Target) -> Completion:
     except orjson.JSONDecodeError as error:
         raise ResponseParsing(UNPARSABLE) from error
     if isinstance(data, dict) and data.get("error"):
-        raise failure_from_event(data, target)
+        raise failure_from_event(data, target, started=False)
     check_completion(data)
     return Completion(
         data=data, raw=raw, usage=usage_from_openai(data.get("usage"), data.get("service_tier"))

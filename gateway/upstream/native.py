@@ -33,6 +33,7 @@ from gateway.upstream.failures import failure_from_response
 MAX_ERROR_BYTES = 64 * 1024
 _KEEPALIVE_S = 30.0
 _HEAD_LIMIT = 16 * 1024
+_END_OF_BODY_S = 0.05
 
 
 class Destination(NamedTuple):
@@ -208,10 +209,20 @@ class NativeStream:
         """Give the connection back if the answer was read to its end, else cut it."""
         if self._timer:
             self._timer.cancel()
-        if self._reader.done and self._content.at_eof():
+        if self._reader.done and (self._content.at_eof() or await self._ended()):
             self._response.release()
         else:
             self._response.close()
+
+    async def _ended(self) -> bool:
+        """Is the body over? Many servers write its end a moment after their last event."""
+        try:
+            async with asyncio.timeout(_END_OF_BODY_S):
+                while not self._content.at_eof():
+                    await self._content.readany()
+        except (TimeoutError, aiohttp.ClientError):
+            return False
+        return True
 
 
 async def _stream(response: aiohttp.ClientResponse, target: Target, ends_at: float) -> Stream:
@@ -287,8 +298,8 @@ def _with_forwarded(
 
 
 def _client_timeout(limits: Limits) -> aiohttp.ClientTimeout:
-    """Only the connection: everything after it is bounded by the lane itself."""
-    return aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
+    """Only the connection, name and TLS included: the lane itself bounds everything after it."""
+    return aiohttp.ClientTimeout(total=None, connect=limits.connect_s)
 
 
 def _timed_out(target: Target, error: TimeoutError) -> UpstreamFailure:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 
@@ -117,6 +119,29 @@ async def test_a_connection_is_used_again_after_a_finished_stream(lane: NativeLa
         assert upstream.connections == 1
 
 
+async def test_a_connection_is_used_again_although_its_answers_end_comes_late(
+    lane: NativeLane,
+) -> None:
+    late = asyncio.Event()  # uvicorn, and so vLLM, writes the end of the body by itself
+    async with Upstream(sse_answer([*openai.chunks("a"), *openai.end(), late])) as upstream:
+        for _ in range(3):
+            late.clear()
+            stream = await stream_of(lane, upstream)
+            asyncio.get_running_loop().call_later(0.005, late.set)
+            await read(stream)
+        assert upstream.connections == 1
+
+
+async def test_an_answer_that_never_ends_after_its_last_event_is_not_waited_for(
+    lane: NativeLane,
+) -> None:
+    async with Upstream(sse_answer([*openai.chunks("a"), *openai.end(), Step.HANG])) as upstream:
+        stream = await stream_of(lane, upstream)
+        async with asyncio.timeout(1):
+            await read(stream)
+            await upstream.left.wait()
+
+
 BROKEN = {
     "a cut": [*openai.chunks("a", "b"), Step.CUT],
     "an end without a finish reason": openai.chunks("a", "b"),
@@ -124,6 +149,11 @@ BROKEN = {
     "a broken line": [*openai.chunks("a"), b'data: {"id": "x", "choices": [oops\n\n'],
     "no object": [*openai.chunks("a"), b"data: 7\n\n"],
     "tool calls that are none": [*openai.chunks("a"), openai.chunk({"tool_calls": [1]})],
+    "choices that are no list": [*openai.chunks("a"), b'data: {"choices": 5}\n\n'],
+    "an index that is no number": [
+        *openai.chunks("a"),
+        b'data: {"choices": [{"index": [0], "delta": {}}]}\n\n',
+    ],
 }
 
 
@@ -151,8 +181,9 @@ async def test_an_error_in_the_stream_is_a_failure_of_its_class(lane: NativeLane
     error = orjson.dumps(openai.error("Rate limit", "tokens", "rate_limit_exceeded"))
     async with Upstream(sse_answer([*openai.chunks("a"), b"data: " + error + b"\n\n"])) as upstream:
         stream = await stream_of(lane, upstream)
-        with pytest.raises(RateLimited):
+        with pytest.raises(RateLimited) as caught:
             await read(stream)
+    assert caught.value.billable
 
 
 async def test_an_error_as_the_first_event_raises_before_there_is_a_stream(
@@ -160,8 +191,9 @@ async def test_an_error_as_the_first_event_raises_before_there_is_a_stream(
 ) -> None:
     error = orjson.dumps(openai.error("The server had an error", "server_error"))
     async with Upstream(sse_answer([b"data: " + error + b"\n\n"])) as upstream:
-        with pytest.raises(ServerError):
+        with pytest.raises(ServerError) as caught:
             await stream_of(lane, upstream)
+    assert not caught.value.billable  # no answer had begun
 
 
 async def test_an_empty_stream_raises_before_there_is_a_stream(lane: NativeLane) -> None:
@@ -211,8 +243,9 @@ async def test_a_malformed_answer_is_a_parsing_failure(lane: NativeLane, name: s
 
 
 async def test_an_error_in_a_good_status_is_an_error(lane: NativeLane) -> None:
-    with pytest.raises(UpstreamFailure):
+    with pytest.raises(UpstreamFailure) as caught:
         await completion_of(lane, json_answer(openai.error("Upstream failed", "server_error")))
+    assert not caught.value.billable
 
 
 async def test_an_answer_over_the_cap_is_refused(lane: NativeLane) -> None:
@@ -246,6 +279,20 @@ async def test_a_refused_connection_costs_nothing(lane: NativeLane) -> None:
         await lane(call(at=target(base_url="http://127.0.0.1:1/v1")))
     assert not caught.value.billable
     assert "127.0.0.1" not in caught.value.message
+
+
+async def test_the_limit_on_connecting_includes_the_search_for_the_address(
+    lane: NativeLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(*_: object, **__: object) -> list[Any]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(aiohttp.resolver.DefaultResolver, "resolve", resolve)
+    at = target(base_url="http://provider.invalid/v1", limits=Limits(connect_s=0.1))
+    with pytest.raises(UpstreamTimeout) as caught:
+        await lane(call(at=at, timeout_s=2))
+    assert not caught.value.billable
 
 
 async def test_a_connection_dropped_after_sending_may_have_cost_something(
