@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from gateway.exchange import JSON, Call, Events
+from gateway.exchange import JSON, Call, Completion, Events
 from gateway.targets import Target
 from gateway.tokens import bound_completion_tokens, estimate_prompt_tokens, estimate_text_tokens
 from gateway.usage import Usage
@@ -42,7 +42,7 @@ class Pace:
 class Meter:
     """Watches one attempt: the usage its provider reports, or else the text that came."""
 
-    __slots__ = ("_began", "_call", "_clock", "_pace", "_text", "_usage")
+    __slots__ = ("_began", "_call", "_clock", "_counted", "_pace", "_text", "_usage")
 
     def __init__(self, call: Call, pace: Pace, clock: Callable[[], float] = time.monotonic) -> None:
         self._call = call
@@ -51,6 +51,7 @@ class Meter:
         self._began = clock()
         self._text: list[str] = []
         self._usage: Usage | None = None
+        self._counted = False  # is the usage the count of all text that came?
 
     def elapsed_s(self) -> float:
         return self._clock() - self._began
@@ -58,18 +59,22 @@ class Meter:
     def watch(self, events: Events) -> Events:
         """A step of a `Stream`: notes usage and text, changes nothing."""
         for event in events:
+            choices = event.data.get("choices") or ()
             if event.usage:
                 self._usage = event.usage
-            for choice in event.data.get("choices") or ():
+            self._counted = bool(event.usage) and not choices
+            for choice in choices:
                 if delta := choice.get("delta"):
                     self._text.extend(_produced(delta))
         return events
 
     def usage(self, *, whole: bool) -> Usage:
-        """The provider's count if the stream came to its end with one, else an estimate."""
+        """The provider's count if the stream came to its end, or to the count without choices
+        that ends it; else an estimate.
+        """
         if self._usage is None:
             return self.estimate()
-        if whole:
+        if whole or self._counted:
             return self._usage
         seen = max(self._usage.completion_tokens, self._produced_tokens())
         return replace(self._usage, completion_tokens=seen, source="partial")
@@ -87,6 +92,16 @@ class Meter:
             source="estimated",
         )
 
+    def estimate_of(self, completion: Completion) -> Usage:
+        """For an unstreamed answer without a usage: its text is here to be counted."""
+        for choice in completion.data.get("choices") or ():
+            self._text.extend(_produced(choice.get("message") or {}))
+        return Usage(
+            prompt_tokens=estimate_prompt_tokens(self._call.body),
+            completion_tokens=self._produced_tokens(),
+            source="estimated",
+        )
+
     def _produced_tokens(self) -> int:
         return estimate_text_tokens("".join(self._text))
 
@@ -98,7 +113,7 @@ class Meter:
 
 
 def _produced(delta: JSON) -> Iterator[str]:
-    """The texts of a delta that a provider bills as output."""
+    """The texts of a delta, or of a message, that a provider bills as output."""
     for name in ("content", "reasoning_content", "reasoning", "refusal"):
         if isinstance(text := delta.get(name), str) and text:
             yield text

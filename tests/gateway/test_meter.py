@@ -47,6 +47,12 @@ def test_a_count_before_a_cut_is_partial_and_never_less_than_what_came(
     assert (usage.prompt_tokens, usage.cached_tokens) == (9, 3)
 
 
+def test_the_last_count_holds_even_if_its_reader_left_before_the_end() -> None:
+    found = meter()
+    found.watch([text_event("x" * 400), usage_event(USAGE)])
+    assert found.usage(whole=False) is USAGE
+
+
 @pytest.mark.parametrize(
     "delta",
     [
