@@ -39,7 +39,6 @@ log = logging.getLogger("sluice")
 
 # A call makes hundreds of objects and hardly a cycle: by default the collector looks every ten.
 _GC_THRESHOLDS = (10_000, 20, 20)
-_PARENT_CHECK_S = 1.0
 
 BuildPath = Callable[[Parts, Handler], tuple[Handler, Admit]]
 """Parts and the lanes to the whole request path, and to what admits a key to other routes."""
@@ -70,19 +69,25 @@ async def _serve(setting: Setting, listener: socket.socket) -> None:
         gc.freeze()  # what is here now stays: the collector need not look at it again
         gc.set_threshold(*_GC_THRESHOLDS)
         server = Server(app, setting.config.server, visits, worker=setting.worker)
-        orphaned = asyncio.create_task(_end_when_orphaned()) if setting.worker else None
+        if setting.worker:
+            _end_with_parent()
         await server.serve([listener])
-        if orphaned:
-            orphaned.cancel()
 
 
-async def _end_when_orphaned() -> None:
-    """A worker whose parent was killed drains: nobody would pass it a signal any more."""
-    parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110 - no event tells of it
-        await asyncio.sleep(_PARENT_CHECK_S)
-    log.error("the parent process is gone")
-    os.kill(os.getpid(), signal.SIGTERM)
+def _end_with_parent() -> None:
+    """A worker whose parent was killed drains: nobody would pass it a signal any more.
+
+    The parent holds the other end of a worker's standard input, and writes nothing: what can be
+    read there is its end, also if that came while the worker was starting.
+    """
+    loop = asyncio.get_running_loop()
+
+    def gone() -> None:
+        loop.remove_reader(sys.stdin)
+        log.error("the parent process is gone")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(sys.stdin, gone)
 
 
 @asynccontextmanager

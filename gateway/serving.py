@@ -82,11 +82,16 @@ async def _first_keys(prepared: Prepared) -> FirstKeys:
 
 
 def _supervise(workers: int, listener: socket.socket) -> int:
-    """Workers are this very command with the socket handed down."""
+    """Workers are this very command with the socket handed down.
+
+    Their standard input is a pipe from this process, which tells them when it is gone.
+    """
     fd = listener.fileno()
     command = [sys.executable, "-m", "gateway", *sys.argv[1:], "--listen-fd", str(fd)]
 
     def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, pass_fds=[fd])  # noqa: S603 - our own command line
+        return subprocess.Popen(  # noqa: S603 - our own command line
+            command, pass_fds=[fd], stdin=subprocess.PIPE
+        )
 
     return Supervisor(start, workers).run()

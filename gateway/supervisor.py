@@ -56,6 +56,8 @@ class Supervisor:
         status = 0
         for worker, born in self._dead():
             del self._workers[worker]
+            if worker.stdin:
+                worker.stdin.close()
             if self._stopping:
                 continue
             log.error("worker %d ended with status %d", worker.pid, worker.returncode)
