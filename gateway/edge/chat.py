@@ -30,7 +30,7 @@ from gateway.edge.eventstream import EventStream, hide_usage
 from gateway.edge.visits import Visit, Visits, Watch
 from gateway.errors import DeadlineExceeded, Draining, InternalError, SluiceError
 from gateway.exchange import Call, Completion, Handler, Stream, Trace, cancel_reason
-from gateway.record import trace_headers
+from gateway.record import attempts, trace_headers
 from gateway.wire.requests import parse_chat_request
 
 log = logging.getLogger("sluice")
@@ -66,7 +66,10 @@ class ChatCompletions:
                 raise
             visit.survive()
             if visit.reason != "client_gone":
-                await send_error(send, _cancelled(visit.reason), trace_headers(call_id, trace))
+                known = _cancelled(visit.reason)
+                if isinstance(known, DeadlineExceeded) and attempts(trace).made > 1:
+                    known.should_retry = False  # the time went by with repeating
+                await send_error(send, known, trace_headers(call_id, trace))
         except Exception as error:  # noqa: BLE001 - the HTTP edge: the client gets an answer
             known = _known(error)
             if not trace.facts:

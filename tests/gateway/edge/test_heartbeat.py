@@ -9,7 +9,8 @@ import pytest
 
 from gateway.config import Calls
 from gateway.errors import DeadlineExceeded, RateLimited, ServerError
-from tests.builders import text_event
+from gateway.exchange import AttemptStarted, Call, Reply
+from tests.builders import target, text_event
 from tests.gateway.edge.served import Edge, Feed, Lines
 
 STREAM: dict[str, Any] = {"stream": True}
@@ -125,6 +126,21 @@ async def test_the_deadline_ends_a_stream_that_never_begins(settings: dict[str, 
     assert event["error"]["code"] == "deadline_exceeded"
     assert feed.cancelled is not None
     assert feed.cancelled.args == (DeadlineExceeded.kind,)
+
+
+@pytest.mark.parametrize(("made", "should_retry"), [(1, None), (2, "false")])
+async def test_what_was_repeated_until_the_deadline_a_client_need_not_repeat(
+    made: int, should_retry: str | None
+) -> None:
+    async def path(call: Call) -> Reply:
+        for number in range(made):
+            call.trace.add(AttemptStarted(number + 1, target(), 0.0))
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with Edge(path, calls=Calls(deadline_s=0.1)) as edge, edge.post(STREAM) as answer:
+        assert answer.status == 504
+        assert answer.headers.get("x-should-retry") == should_retry
 
 
 @pytest.mark.parametrize("settings", [{}, SOON], ids=["without", "with heartbeats"])
