@@ -1,8 +1,13 @@
-"""The log: one JSON line a call. No prompt, no answer and no key is ever in it."""
+"""The log: one JSON line a call. No prompt, no answer and no key is ever in it.
+
+Calls do not wait for whoever reads it: while its pipe is full, lines are lost, and counted.
+"""
 
 from __future__ import annotations
 
+import select
 from contextlib import suppress
+from io import UnsupportedOperation
 from typing import BinaryIO
 
 import orjson
@@ -16,6 +21,11 @@ class CallLog:
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
+        self._lost = 0
+        try:
+            self._watched = [out.fileno()]
+        except UnsupportedOperation:  # no file: never full
+            self._watched = []
 
     def call_ended(self, call: Call, record: CallRecord) -> None:
         ended = call.trace.all(AttemptEnded)
@@ -40,6 +50,16 @@ class CallLog:
             "duration_ms": record.duration_ms,
             "overhead_ms": record.overhead_ms,
         }
+        text = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
         with suppress(OSError):  # nobody takes the log any more: no reason to fail the call
-            self._out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-            self._out.flush()
+            self._write(text)
+
+    def _write(self, text: bytes) -> None:
+        if self._watched and not select.select([], self._watched, [], 0)[1]:
+            self._lost += 1
+            return
+        if self._lost:
+            text = b'{"event":"lost","calls":%d}\n%s' % (self._lost, text)
+            self._lost = 0
+        self._out.write(text)
+        self._out.flush()

@@ -83,3 +83,19 @@ def test_a_log_that_nobody_takes_fails_no_call() -> None:
     asked = call()
     with os.fdopen(writing, "wb", buffering=0) as out:
         CallLog(out).call_ended(asked, call_record(asked, 200, None))
+
+
+def test_a_log_that_is_not_read_holds_nothing_up_and_says_later_what_it_lost() -> None:
+    reading, writing = os.pipe()
+    asked = call(body={"model": "m" * 256})
+    record = call_record(asked, 200, None)
+    with os.fdopen(writing, "wb", buffering=0) as out, os.fdopen(reading, "rb") as pipe:
+        log = CallLog(out)
+        for _ in range(1000):  # a pipe holds fewer
+            log.call_ended(asked, record)
+        os.set_blocking(reading, False)
+        written = pipe.read().count(b"\n")
+        log.call_ended(asked, record)
+        lost, last = pipe.read().splitlines()
+    assert orjson.loads(lost) == {"event": "lost", "calls": 1000 - written}
+    assert orjson.loads(last)["event"] == "call"
