@@ -111,7 +111,7 @@ class NativeLane:
         key = (provider.name, provider.base_url, credential.secret)
         destination = self._destinations.get(key)
         if destination is None:
-            destination = self._destinations[key] = _destination(provider, credential)
+            destination = self._destinations[key] = _new_destination(provider, credential)
         return destination
 
     def _session(self, use_env_proxies: bool) -> aiohttp.ClientSession:
@@ -244,7 +244,7 @@ async def _completion(response: aiohttp.ClientResponse, target: Target) -> Compl
 
 
 async def _refused(response: aiohttp.ClientResponse, target: Target) -> UpstreamFailure:
-    """The failure behind an error status; of a large body only the beginning is read."""
+    """The failure behind an error status; a body that is too large says nothing."""
     async with response:
         try:
             body = await _read(response, MAX_ERROR_BYTES)
@@ -275,7 +275,7 @@ def _body(call: Call, target: Target) -> JSON:
     return body
 
 
-def _destination(provider: Provider, credential: Credential) -> Destination:
+def _new_destination(provider: Provider, credential: Credential) -> Destination:
     if not provider.base_url:
         raise InvalidConfiguration(f"Provider {provider.name} has no base_url.")
     headers = {
