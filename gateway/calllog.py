@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 import orjson
 
-from gateway.exchange import AttemptEnded, Call
+from gateway.exchange import Call
 from gateway.ledger import CallRecord
+from gateway.trace import AttemptEnded
 
 
 class CallLog:

@@ -12,174 +12,20 @@ exceptions (`gateway.errors`). What is learned on the way is added to the call's
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import orjson
 
 from gateway.errors import SluiceError
 from gateway.keys import VirtualKey
 from gateway.targets import Target
+from gateway.trace import Trace
 from gateway.usage import Usage
 
 JSON = dict[str, Any]
-F = TypeVar("F", bound="Fact")
-
-# --------------------------------------------------------------------------- the trace
-
-
-class Fact:
-    """One thing that the path has learned about a call. Facts are only ever added."""
-
-    __slots__ = ()
-
-    def describe(self) -> JSON:
-        """What may be stored and shown: never a secret or a prompt."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Identified(Fact):
-    """Whose call this is."""
-
-    key: VirtualKey
-
-    def describe(self) -> JSON:
-        return {"fact": "identified", "key": self.key.id, "team": self.key.team}
-
-
-@dataclass(frozen=True, slots=True)
-class Routed(Fact):
-    """Which targets may serve the model that was asked for, in order of preference."""
-
-    model: str
-    alias: str | None
-    targets: tuple[str, ...]
-
-    def describe(self) -> JSON:
-        return {"fact": "routed", "alias": self.alias, "targets": self.targets}
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped(Fact):
-    """A target was passed over; `reason` is a short word such as `vision`."""
-
-    target: str
-    reason: str
-
-    def describe(self) -> JSON:
-        return {"fact": "skipped", "target": self.target, "reason": self.reason}
-
-
-@dataclass(frozen=True, slots=True)
-class Paused(Fact):
-    """Retry waited before the next attempt."""
-
-    seconds: float
-
-    def describe(self) -> JSON:
-        return {"fact": "paused", "ms": int(self.seconds * 1e3)}
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptStarted(Fact):
-    """An attempt at a target begins. Numbers count from 1; times are seconds since the start."""
-
-    number: int
-    target: Target
-    at_s: float
-
-    def describe(self) -> JSON:
-        return {
-            "fact": "attempt_started",
-            "number": self.number,
-            "target": self.target.name,
-            "credential": self.target.credential.name,
-            "at_us": int(self.at_s * 1e6),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptSent(Fact):
-    """The attempt goes to its provider now."""
-
-    number: int
-    at_s: float
-
-    def describe(self) -> JSON:
-        return {"fact": "attempt_sent", "number": self.number, "at_us": int(self.at_s * 1e6)}
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptAnswered(Fact):
-    """The whole answer, or a stream's first event, is here."""
-
-    number: int
-    at_s: float
-
-    def describe(self) -> JSON:
-        return {"fact": "attempt_answered", "number": self.number, "at_us": int(self.at_s * 1e6)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptEnded(Fact):
-    """An attempt is over.
-
-    `error` is an error's `kind`, None if all went well. `cost_nano_usd` is None where the price
-    is unknown. The figures themselves stand in the attempt's charge.
-    """
-
-    number: int
-    charge_id: str
-    at_s: float
-    error: str | None = None
-    usage: Usage | None = None
-    cost_nano_usd: int | None = None
-
-    def describe(self) -> JSON:
-        return {
-            "fact": "attempt_ended",
-            "number": self.number,
-            "charge": self.charge_id,
-            "at_us": int(self.at_s * 1e6),
-            "error": self.error,
-        }
-
-
-class Trace:
-    """What the path has learned, in order: ledger row, headers and log line are views of it."""
-
-    __slots__ = ("_began", "facts")
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self.facts: list[Fact] = []
-
-    def now_s(self) -> float:
-        """Seconds since the call began."""
-        return time.monotonic() - self._began
-
-    def add(self, fact: Fact) -> None:
-        self.facts.append(fact)
-
-    def last(self, kind: type[F]) -> F | None:
-        """The newest fact of a kind, or None."""
-        for fact in reversed(self.facts):
-            if isinstance(fact, kind):
-                return fact
-        return None
-
-    def describe(self) -> list[JSON]:
-        """All facts as they may be stored and shown."""
-        return [fact.describe() for fact in self.facts]
-
-    def all(self, kind: type[F]) -> list[F]:
-        """All facts of a kind, oldest first."""
-        return [fact for fact in self.facts if isinstance(fact, kind)]
-
 
 # ---------------------------------------------------------------------------- the call
 

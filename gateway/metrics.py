@@ -20,9 +20,10 @@ from prometheus_client import (
 )
 
 from gateway.errors import SluiceError
-from gateway.exchange import AttemptEnded, AttemptStarted, Call, Routed
+from gateway.exchange import Call
 from gateway.ledger import CallRecord
 from gateway.record import NANO
+from gateway.trace import AttemptEnded, AttemptStarted, Routed
 from gateway.usage import Usage
 
 OTHER = "other"

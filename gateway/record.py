@@ -7,17 +7,17 @@ from urllib.parse import quote
 
 import orjson
 
-from gateway.exchange import (
+from gateway.exchange import Call
+from gateway.ledger import CallRecord
+from gateway.trace import (
     AttemptAnswered,
     AttemptEnded,
     AttemptSent,
     AttemptStarted,
-    Call,
     Paused,
     Routed,
     Trace,
 )
-from gateway.ledger import CallRecord
 
 NANO = 1_000_000_000
 

@@ -13,20 +13,11 @@ from collections.abc import Callable
 from types import TracebackType
 
 from gateway.errors import SluiceError, UpstreamFailure
-from gateway.exchange import (
-    AttemptAnswered,
-    AttemptEnded,
-    AttemptSent,
-    Call,
-    Completion,
-    Ending,
-    Handler,
-    Reply,
-    cancel_reason,
-)
+from gateway.exchange import Call, Completion, Ending, Handler, Reply, cancel_reason
 from gateway.ledger import Accounts, Intent, Settlement
 from gateway.meter import Meter, Pace
 from gateway.tokens import bound_completion_tokens, bound_prompt_tokens
+from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent
 from gateway.usage import Usage
 
 # What an attempt is bound to where neither the caller nor anybody's table names a longest answer.

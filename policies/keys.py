@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.errors import InvalidKey
-from gateway.exchange import Call, Handler, Identified, Reply
+from gateway.exchange import Call, Handler, Reply
 from gateway.keys import VirtualKey
 from gateway.parts import Keyring
+from gateway.trace import Identified
 
 
 class Keys:

@@ -16,8 +16,9 @@ from typing import NamedTuple
 from gateway.config import Retry as RetrySettings
 from gateway.config import RetryRule
 from gateway.errors import ContextWindowExceeded, DeadlineExceeded, RateLimited, UpstreamFailure
-from gateway.exchange import AttemptStarted, Call, Handler, Paused, Reply
+from gateway.exchange import Call, Handler, Reply
 from gateway.targets import Target
+from gateway.trace import AttemptStarted, Paused
 
 _TRANSIENT = RetryRule(same_target=2, next_target=True)
 _ELSEWHERE = RetryRule(same_target=0, next_target=True)

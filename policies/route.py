@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from gateway.directory import Directory
 from gateway.errors import CapabilityMissing, ModelNotAllowed
-from gateway.exchange import JSON, Call, Handler, Reply, Routed, Skipped
+from gateway.exchange import JSON, Call, Handler, Reply
 from gateway.targets import Target
+from gateway.trace import Routed, Skipped
 
 # Two names of one parameter: providers refuse a request that has both.
 _OTHER_NAMES = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}

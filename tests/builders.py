@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from gateway.errors import SluiceError
-from gateway.exchange import JSON, Call, Completion, Event, Events, Reply, Stream, Trace
+from gateway.exchange import JSON, Call, Completion, Event, Events, Reply, Stream
 from gateway.keys import VirtualKey
 from gateway.pricing import Price
 from gateway.targets import Credential, LaneName, Limits, Model, Provider, Target
+from gateway.trace import Trace
 from gateway.usage import Usage
 
 KEY = VirtualKey(id="k1", name="test", team="red")

@@ -29,8 +29,9 @@ from gateway.edge.controls import controls, deadline_s
 from gateway.edge.eventstream import EventStream, hide_usage
 from gateway.edge.visits import Visit, Visits, Watch
 from gateway.errors import DeadlineExceeded, Draining, InternalError, SluiceError
-from gateway.exchange import Call, Completion, Handler, Stream, Trace, cancel_reason
+from gateway.exchange import Call, Completion, Handler, Stream, cancel_reason
 from gateway.record import attempts, trace_headers
+from gateway.trace import Trace
 from gateway.wire.requests import parse_chat_request
 
 log = logging.getLogger("sluice")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from gateway.exchange import AttemptAnswered, AttemptSent, Call, Reply
+from gateway.exchange import Call, Reply
 from gateway.targets import LaneName
+from gateway.trace import AttemptAnswered, AttemptSent
 
 
 class Lane(Protocol):

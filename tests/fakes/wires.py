@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from gateway.exchange import Call, Trace
+from gateway.exchange import Call
 from gateway.targets import Credential, Limits, Model, Provider, Target
+from gateway.trace import Trace
 from tests.fakes import anthropic, bedrock, cohere, gemini, openai
 from tests.fakes.upstream import Answer, Step, sse, sse_answer
 

@@ -8,8 +8,9 @@ import os
 import orjson
 
 from gateway.calllog import CallLog
-from gateway.exchange import (
-    JSON,
+from gateway.exchange import JSON
+from gateway.record import call_record
+from gateway.trace import (
     AttemptAnswered,
     AttemptEnded,
     AttemptSent,
@@ -17,7 +18,6 @@ from gateway.exchange import (
     Identified,
     Routed,
 )
-from gateway.record import call_record
 from gateway.usage import Usage
 from tests.builders import KEY, SECRET, call, target
 

@@ -8,22 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from gateway.errors import ConnectionFailed, DeadlineExceeded, ResponseParsing, SluiceError
-from gateway.exchange import (
-    AttemptAnswered,
-    AttemptSent,
-    Call,
-    Completion,
-    Ending,
-    Event,
-    Events,
-    Handler,
-    Paused,
-    Reply,
-    Skipped,
-    Stream,
-    Trace,
-    chain,
-)
+from gateway.exchange import Call, Completion, Ending, Event, Events, Handler, Reply, Stream, chain
+from gateway.trace import AttemptAnswered, AttemptSent, Paused, Skipped, Trace
 
 
 class Upstream:

@@ -8,17 +8,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import InvalidKey
-from gateway.exchange import (
-    AttemptAnswered,
-    AttemptEnded,
-    AttemptSent,
-    AttemptStarted,
-    Call,
-    Routed,
-)
+from gateway.exchange import Call
 from gateway.metrics import Metrics
 from gateway.record import call_record
 from gateway.targets import Target
+from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent, AttemptStarted, Routed
 from gateway.usage import Usage
 from tests.builders import call, target
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.exchange import (
+from gateway.record import attempts, call_record, trace_headers, usd
+from gateway.trace import (
     AttemptAnswered,
     AttemptEnded,
     AttemptSent,
@@ -16,7 +17,6 @@ from gateway.exchange import (
     Routed,
     Trace,
 )
-from gateway.record import attempts, call_record, trace_headers, usd
 from gateway.usage import Usage
 from tests.builders import KEY, SECRET, call, target
 

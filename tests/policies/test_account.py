@@ -16,18 +16,11 @@ from gateway.errors import (
     UpstreamFailure,
     UpstreamTimeout,
 )
-from gateway.exchange import (
-    AttemptAnswered,
-    AttemptEnded,
-    AttemptSent,
-    Call,
-    Handler,
-    Reply,
-    Stream,
-)
+from gateway.exchange import Call, Handler, Reply, Stream
 from gateway.ledger import Settlement
 from gateway.meter import Pace
 from gateway.tokens import estimate_prompt_tokens
+from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent
 from gateway.usage import Usage
 from policies.account import UNKNOWN_LIMIT_TOKENS, Account
 from tests.builders import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import InvalidKey, Unavailable
-from gateway.exchange import Identified
 from gateway.keys import VirtualKey
+from gateway.trace import Identified
 from policies.keys import Keys
 from tests.builders import Answers, call, completion
 

@@ -16,8 +16,9 @@ from gateway.errors import (
     SluiceError,
     Unavailable,
 )
-from gateway.exchange import Call, Handler, Identified, Reply, Stream
+from gateway.exchange import Call, Handler, Reply, Stream
 from gateway.ledger import CallRecord
+from gateway.trace import Identified
 from policies.ledger import Ledger
 from tests.builders import KEY, Answers, Closings, call, completion, stream, text_event
 

@@ -27,8 +27,9 @@ from gateway.errors import (
     UpstreamModelNotFound,
     error_classes,
 )
-from gateway.exchange import AttemptStarted, Call, Completion, Paused, Reply, Stream
+from gateway.exchange import Call, Completion, Reply, Stream
 from gateway.targets import Target
+from gateway.trace import AttemptStarted, Paused
 from policies.retry import DEFAULT_RULES, Retry
 from tests.builders import Answers, call, completion, stream, target, text_event
 from tests.fakes.clock import Clock

@@ -9,9 +9,10 @@ import pytest
 
 from gateway.directory import Resolution
 from gateway.errors import CapabilityMissing, ModelNotAllowed, ModelNotFound
-from gateway.exchange import JSON, Call, Routed, Skipped
+from gateway.exchange import JSON, Call
 from gateway.keys import VirtualKey
 from gateway.targets import Target
+from gateway.trace import Routed, Skipped
 from gateway.wire.requests import requested_capabilities
 from policies.route import Route, joined
 from tests.builders import Answers, call, completion, target

@@ -18,8 +18,9 @@ import httpx
 import orjson
 
 from gateway.errors import UpstreamFailure
-from gateway.exchange import Call, Trace
+from gateway.exchange import Call
 from gateway.targets import Credential, Model, Provider, Target
+from gateway.trace import Trace
 from gateway.upstream.library import engine
 from gateway.upstream.library.attempt import Attempt
 from gateway.upstream.library.fields import arguments

@@ -9,7 +9,8 @@ import pytest
 
 from gateway.config import Calls
 from gateway.errors import DeadlineExceeded, RateLimited, ServerError
-from gateway.exchange import AttemptStarted, Call, Reply
+from gateway.exchange import Call, Reply
+from gateway.trace import AttemptStarted
 from tests.builders import target, text_event
 from tests.gateway.edge.served import Edge, Feed, Lines
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidPrompt
-from gateway.exchange import JSON, Call, Completion, Ending, Event, Stream, Trace
+from gateway.exchange import JSON, Call, Completion, Ending, Event, Stream
 from gateway.targets import Credential, Model, Provider, Target
+from gateway.trace import Trace
 from gateway.upstream.echo import MODELS, EchoLane
 from gateway.wire.requests import parse_chat_request
 
