@@ -91,13 +91,23 @@ class AttemptStarted(Fact):
 
 @dataclass(frozen=True, slots=True)
 class AttemptSent(Fact):
-    """The attempt goes to its provider now."""
+    """The attempt is handed to its lane now."""
 
     number: int
     at_s: float
 
     def describe(self) -> JSON:
         return {"fact": "attempt_sent", "number": self.number, "at_us": int(self.at_s * 1e6)}
+
+
+@dataclass(frozen=True, slots=True)
+class NeverSent(Fact):
+    """The attempt was given up before its request had a connection to go out on."""
+
+    number: int
+
+    def describe(self) -> JSON:
+        return {"fact": "never_sent", "number": self.number}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,10 @@ class Trace:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self.facts: list[Fact] = []
+
+    def begin(self) -> None:
+        """The request is here whole: how long its client took to send it is no time of ours."""
+        self._began = time.monotonic()
 
     def now_s(self) -> float:
         """Seconds since the call began."""

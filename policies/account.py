@@ -17,7 +17,7 @@ from gateway.exchange import Call, Completion, Ending, Handler, Reply, cancel_re
 from gateway.ledger import Accounts, Intent, Settlement
 from gateway.meter import Meter, Pace
 from gateway.tokens import bound_completion_tokens, bound_prompt_tokens
-from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent
+from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent, NeverSent
 from gateway.usage import Usage
 
 # What an attempt is bound to where neither the caller nor anybody's table names a longest answer.
@@ -98,7 +98,9 @@ class Charge:
         elif isinstance(error, SluiceError):
             await self._settle(None, error.kind)
         elif isinstance(error, asyncio.CancelledError):
-            await self._settle(self.meter.estimate(), cancel_reason(error))
+            never_sent = self._call.trace.last(NeverSent)
+            unsent = never_sent is not None and never_sent.number == self._call.attempt
+            await self._settle(None if unsent else self.meter.estimate(), cancel_reason(error))
         elif error is not None:
             await self._settle(self.meter.estimate(), "internal_error")
 

@@ -80,6 +80,7 @@ class ChatCompletions:
     async def _call(self, scope: Scope, receive: Receive, call_id: str, trace: Trace) -> Call:
         received_at, now = time.time(), asyncio.get_running_loop().time()
         raw = await read_body(scope, receive, self._server.max_body_bytes)
+        trace.begin()
         if len(raw) > _LARGE_BYTES:  # other calls go on meanwhile
             body, given = await asyncio.to_thread(parse_chat_request, raw)
         else:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 import aiohttp
@@ -23,17 +22,18 @@ from gateway.errors import (
     InvalidConfiguration,
     ResponseParsing,
     UpstreamFailure,
-    UpstreamTimeout,
 )
-from gateway.exchange import JSON, Call, Completion, Events, Reply, Stream
+from gateway.exchange import JSON, Call, Completion, Reply
 from gateway.targets import Credential, Limits, Provider, Target
-from gateway.upstream.chunks import TOO_LARGE, TRUNCATED, UNPARSABLE, ChunkReader, completion
+from gateway.trace import NeverSent
+from gateway.upstream.chunks import TOO_LARGE, TRUNCATED, UNPARSABLE, completion
+from gateway.upstream.departure import Connector, Departure
 from gateway.upstream.failures import failure_from_response
+from gateway.upstream.native_stream import native_stream, timed_out
 
 MAX_ERROR_BYTES = 64 * 1024
 _KEEPALIVE_S = 30.0
 _HEAD_LIMIT = 16 * 1024
-_END_OF_BODY_S = 0.05
 
 
 class Destination(NamedTuple):
@@ -57,16 +57,23 @@ class NativeLane:
         now = asyncio.get_running_loop().time()
         ends_at = min(now + limits.total_s, call.deadline)
         first_by = min(now + limits.first_event_s, ends_at) if call.stream else ends_at
+        departure = Departure()
         try:
             async with asyncio.timeout_at(first_by):
                 response = await self._send(call, target)
                 if not call.stream:
                     return await _completion(response, target)
-                return await _stream(response, target, ends_at)
+                return await native_stream(await _event_stream(response, target), target, ends_at)
         except TimeoutError as error:
-            raise _timed_out(target, error) from error
+            failure = timed_out(target)
+            failure.billable = departure.connected
+            raise failure from error
         except aiohttp.ClientError as error:
-            raise _connection_failure(error) from error
+            raise _connection_failure(error, sent=departure.connected) from error
+        except asyncio.CancelledError:
+            if not departure.connected:
+                call.trace.add(NeverSent(call.attempt))
+            raise
 
     async def list_models(self, provider: Provider, credential: Credential) -> list[str]:
         """The names that a server's `/models` gives. Raises `UpstreamFailure`."""
@@ -118,7 +125,7 @@ class NativeLane:
         session = self._sessions.get(use_env_proxies)
         if session is None:
             session = self._sessions[use_env_proxies] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
+                connector=Connector(limit=0, keepalive_timeout=_KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=use_env_proxies,
@@ -128,112 +135,6 @@ class NativeLane:
         return session
 
 
-class NativeStream:
-    """The source of a `Stream`: reads while it is read, so a slow reader slows the provider.
-
-    One timer per stream, not one per read, watches the limits: a read notes until when it may
-    take, and the timer looks now and then whether that time has passed.
-    """
-
-    def __init__(self, response: aiohttp.ClientResponse, target: Target, ends_at: float) -> None:
-        self._response = response
-        self._content = response.content
-        self._reader = ChunkReader(target)
-        self._target = target
-        self._idle_s = target.provider.limits.idle_s
-        self._ends_at = ends_at
-        self._ready: Events = []
-        self._failure: UpstreamFailure | None = None
-        self._loop = asyncio.get_running_loop()
-        self._read_by: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def start(self) -> None:
-        """Wait for the first event. The caller bounds the time."""
-        try:
-            self._ready = await self._next()
-        except StopAsyncIteration as error:
-            raise ResponseParsing(TRUNCATED) from error
-        self._watch()
-
-    def __aiter__(self) -> NativeStream:
-        return self
-
-    async def __anext__(self) -> Events:
-        if self._ready:
-            events, self._ready = self._ready, []
-            return events
-        now = self._loop.time()
-        self._read_by = min(now + self._idle_s, self._ends_at)
-        try:
-            if now >= self._ends_at:  # a stream that is never idle never lets the timer in
-                raise TimeoutError
-            return await self._next()
-        except TimeoutError as error:
-            raise _timed_out(self._target, error) from error
-        finally:
-            self._read_by = None
-
-    async def _next(self) -> Events:
-        if self._failure:
-            raise self._failure
-        while not self._reader.done:
-            try:
-                data = await self._content.readany()
-            except aiohttp.ClientError as error:
-                if self._reader.finished:
-                    break  # nothing of the answer is missing
-                raise ResponseParsing(TRUNCATED) from error
-            try:
-                events = self._reader.feed(data) if data else self._reader.end()
-            except UpstreamFailure as failure:
-                if not self._reader.pending:
-                    raise
-                self._failure, events = failure, self._reader.pending
-            if events:
-                return events
-            if not data:
-                break
-        raise StopAsyncIteration
-
-    def _watch(self) -> None:
-        now = self._loop.time()
-        idle = self._read_by is not None and now >= self._read_by
-        if idle or now >= self._ends_at:
-            self._content.set_exception(TimeoutError())
-            return
-        wake_at = self._read_by if self._read_by is not None else now + self._idle_s
-        self._timer = self._loop.call_at(min(wake_at, self._ends_at), self._watch)
-
-    async def aclose(self) -> None:
-        """Give the connection back if the answer was read to its end, else cut it."""
-        if self._timer:
-            self._timer.cancel()
-        if self._reader.done and (self._content.at_eof() or await self._ended()):
-            self._response.release()
-        else:
-            self._response.close()
-
-    async def _ended(self) -> bool:
-        """Is the body over? Many servers write its end a moment after their last event."""
-        try:
-            async with asyncio.timeout(_END_OF_BODY_S):
-                while not self._content.at_eof():
-                    await self._content.readany()
-        except (TimeoutError, aiohttp.ClientError):
-            return False
-        return True
-
-
-async def _stream(response: aiohttp.ClientResponse, target: Target, ends_at: float) -> Stream:
-    source = NativeStream(response, target, ends_at)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(source.aclose)
-        await source.start()
-        stack.pop_all()  # started: from here on the stream closes it
-    return Stream(source, source.aclose)
-
-
 async def _completion(response: aiohttp.ClientResponse, target: Target) -> Completion:
     async with response:
         try:
@@ -241,6 +142,14 @@ async def _completion(response: aiohttp.ClientResponse, target: Target) -> Compl
         except aiohttp.ClientError as error:
             raise ResponseParsing(TRUNCATED) from error
     return completion(raw, target)
+
+
+async def _event_stream(response: aiohttp.ClientResponse, target: Target) -> aiohttp.ClientResponse:
+    """`response`, unless it is JSON: then an error that was put into a good status is raised."""
+    if response.headers.get("content-type", "").startswith("application/json"):
+        await _completion(response, target)
+        raise ResponseParsing("The provider answered a streamed call with a whole answer.")
+    return response
 
 
 async def _refused(response: aiohttp.ClientResponse, target: Target) -> UpstreamFailure:
@@ -302,18 +211,11 @@ def _client_timeout(limits: Limits) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=limits.connect_s)
 
 
-def _timed_out(target: Target, error: TimeoutError) -> UpstreamFailure:
-    failure = UpstreamTimeout(f"{target.name} did not answer in time.")
-    failure.billable = not isinstance(error, aiohttp.ConnectionTimeoutError)
-    return failure
-
-
-def _connection_failure(error: aiohttp.ClientError) -> UpstreamFailure:
-    """What is known to have failed before the request left costs nothing; the rest is billable."""
-    if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
+def _connection_failure(error: aiohttp.ClientError, *, sent: bool) -> UpstreamFailure:
+    if isinstance(error, aiohttp.ClientResponseError):
         return ResponseParsing(UNPARSABLE)
     failure = ConnectionFailed("The connection to the provider failed. Try again shortly.")
-    failure.billable = not isinstance(error, aiohttp.ClientConnectorError)
+    failure.billable = sent
     return failure
 
 

@@ -20,7 +20,7 @@ from gateway.exchange import Call, Handler, Reply, Stream
 from gateway.ledger import Settlement
 from gateway.meter import Pace
 from gateway.tokens import estimate_prompt_tokens
-from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent
+from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent, NeverSent
 from gateway.usage import Usage
 from policies.account import UNKNOWN_LIMIT_TOKENS, Account
 from tests.builders import (
@@ -376,3 +376,15 @@ async def test_the_targets_pace_is_learned_from_exact_usages() -> None:
     pace = Pace()
     await account(Book(), pace)(call(at=PRICED), Answers(completion(usage=USAGE)))
     assert pace.tokens_per_s(PRICED) > Pace.DEFAULT_TOKENS_PER_S
+
+
+async def test_an_attempt_that_was_never_sent_costs_nothing() -> None:
+    book = Book()
+
+    async def leaves_while_connecting(call: Call) -> Reply:
+        call.trace.add(NeverSent(call.attempt))
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await account(book)(call(at=PRICED), leaves_while_connecting)
+    assert [(s.usage, s.cost_nano_usd) for s in book.settlements] == [(None, 0)]

@@ -22,6 +22,7 @@ from gateway.errors import (
 )
 from gateway.exchange import Completion, Stream
 from gateway.targets import Limits
+from gateway.trace import NeverSent
 from gateway.upstream.native import NativeLane
 from tests.builders import SECRET, call, target
 from tests.fakes import openai
@@ -384,3 +385,50 @@ async def test_a_server_lists_its_models(lane: NativeLane) -> None:
         at = target(base_url=upstream.url)
         assert await lane.list_models(at.provider, at.credential) == ["a", "b/c"]
     assert upstream.request.path == "/models"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_is_cancelled_while_connecting_was_never_sent(
+    lane: NativeLane, stream: bool
+) -> None:
+    accepted = asyncio.Event()
+
+    async def never_shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never_shake_hands, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        asked = call(at=target(base_url=f"https://127.0.0.1:{port}/v1"), stream=stream)
+        task = asyncio.create_task(lane(asked))
+        await accepted.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert asked.trace.last(NeverSent) == NeverSent(1)
+
+
+async def test_what_is_cancelled_after_sending_was_sent(lane: NativeLane) -> None:
+    async with Upstream(Answer((Step.HANG,))) as upstream:
+        asked = call(at=target(base_url=upstream.url))
+        task = asyncio.create_task(lane(asked))
+        await upstream.asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert asked.trace.last(NeverSent) is None
+
+
+async def test_a_json_error_instead_of_a_stream_keeps_its_class(lane: NativeLane) -> None:
+    error = openai.error("Rate limit reached", "tokens", "rate_limit_exceeded")
+    async with Upstream(json_answer(error)) as upstream:
+        with pytest.raises(RateLimited) as caught:
+            await stream_of(lane, upstream)
+    assert not caught.value.billable
+
+
+async def test_a_whole_answer_instead_of_a_stream_cannot_be_used(lane: NativeLane) -> None:
+    async with Upstream(json_answer(openai.completion())) as upstream:
+        with pytest.raises(ResponseParsing):
+            await stream_of(lane, upstream)
