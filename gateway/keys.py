@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 KEY_PREFIX = "sk-sluice-"
 ADMIN_KEY_PREFIX = "sk-sluice-admin-"
@@ -20,7 +21,7 @@ class VirtualKey:
     `id` is public and stands in the ledger. `models` are patterns (`*`, `gpt-4o*`, `openai/*`)
     over aliases and canonical `provider/model` names. `expires_at` and `revoked_at` are unix
     seconds. `credentials` maps a provider to the name of the credential this key is bound to:
-    the key's own bindings, over its team's.
+    the key's own bindings, over its team's. `settings` are by name as in `gateway.keysettings`.
     """
 
     id: str
@@ -31,6 +32,14 @@ class VirtualKey:
     revoked_at: float | None = None
     tags: tuple[str, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    team_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """The key's own setting, else its team's, else `default`."""
+        if name in self.settings:
+            return self.settings[name]
+        return self.team_settings.get(name, default)
 
     def allows(self, name: str) -> bool:
         """May this key use the alias or the canonical `provider/model` called `name`?"""

@@ -16,6 +16,7 @@ from gateway.cli.commands import Commands, Failure
 from gateway.cli.configuration import config_option, read
 from gateway.cli.database import administering
 from gateway.cli.output import Column, print_fields, print_json, print_rows
+from gateway.cli.settings import assignments, listed, parsed_settings
 from gateway.cli.times import When, moment, seconds
 from gateway.store.keyadmin import KeyAdmin
 from gateway.store.keytable import KeyDraft, NewKey, StoredKey
@@ -32,6 +33,7 @@ _SHOW = (
     *_LIST[:5],
     Column("tags", "tags"),
     Column("credentials", "bound to"),
+    Column("settings", "settings"),
     Column("prefix", "begins with"),
     Column("created_at_ms", "created (UTC)", moment),
     Column("expires_at_ms", "expires (UTC)", moment),
@@ -89,6 +91,13 @@ Examples:
     metavar="PROVIDER=CREDENTIAL",
     help="Use a named credential of a provider instead of its own. Repeatable.",
 )
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting, as with sluice keys set. Repeatable.",
+)
 @_json_option
 @config_option
 def create(
@@ -98,6 +107,7 @@ def create(
     expires: float | None,
     tags: Sequence[str],
     bindings: Sequence[str],
+    settings: Sequence[str],
     as_json: bool,
     config_path: Path,
 ) -> None:
@@ -116,6 +126,7 @@ def create(
         models=models or ("*",),
         tags=tags,
         credentials=parsed(bindings, config),
+        settings=parsed_settings(settings),
         expires_at_ms=None if expires is None else int(expires * 1000),
     )
 
@@ -159,6 +170,27 @@ def show(key: str, as_json: bool, config_path: Path) -> None:
         print_json(row)
     else:
         print_fields(row, _SHOW)
+
+
+@keys.command("set")
+@_key_argument
+@assignments
+@_json_option
+@config_option
+def set_(key: str, settings: Sequence[str], as_json: bool, config_path: Path) -> None:
+    """Change settings of a key; NAME= alone removes one, and its team's holds again."""
+    changes = parsed_settings(settings)
+
+    async def act() -> StoredKey:
+        async with administering(read(config_path), config_path) as admin:
+            found = await _found(admin.keys, key)
+            return await admin.keys.set_key(found.id, changes)
+
+    changed = asyncio.run(act())
+    if as_json:
+        print_json(_row(changed))
+    else:
+        click.echo(f"Key {changed.id} ({changed.name}) has {listed(changed.settings)}.")
 
 
 @keys.command()

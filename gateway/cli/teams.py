@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,12 +15,14 @@ from gateway.cli.commands import Commands
 from gateway.cli.configuration import config_option, read
 from gateway.cli.database import administering
 from gateway.cli.output import Column, print_json, print_rows
+from gateway.cli.settings import assignments, listed, parsed_settings
 from gateway.store.keytable import StoredKey
 
 _LIST = (
     Column("name", "team", style="bold"),
     Column("keys", "keys", right=True),
     Column("credentials", "bound to"),
+    Column("settings", "settings"),
 )
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -44,17 +47,43 @@ def teams() -> None:
 def list_(as_json: bool, config_path: Path) -> None:
     """List the teams, with the number of their keys that are not revoked."""
 
-    async def act() -> tuple[dict[str, dict[str, str]], list[StoredKey]]:
+    async def act() -> tuple[dict[str, dict[str, str]], dict[str, dict[str, Any]], list[StoredKey]]:
         async with administering(read(config_path), config_path) as admin:
-            return await admin.keys.team_bindings(), await admin.keys.list()
+            known = admin.keys
+            return await known.team_bindings(), await known.team_settings(), await known.list()
 
-    bindings, keys = asyncio.run(act())
+    bindings, settings, keys = asyncio.run(act())
     members = Counter(key.team for key in keys if key.revoked_at_ms is None)
     rows = [
-        {"name": name, "keys": members[name], "credentials": credentials}
+        {
+            "name": name,
+            "keys": members[name],
+            "credentials": credentials,
+            "settings": settings[name],
+        }
         for name, credentials in bindings.items()
     ]
     print_rows(rows, _LIST, "json" if as_json else "table")
+
+
+@teams.command("set")
+@click.argument("team")
+@assignments
+@_json_option
+@config_option
+def set_(team: str, settings: Sequence[str], as_json: bool, config_path: Path) -> None:
+    """Change settings of TEAM, for all its keys that have none of their own."""
+    changes = parsed_settings(settings)
+
+    async def act() -> dict[str, Any]:
+        async with administering(read(config_path), config_path) as admin:
+            return await admin.keys.set_team(team, changes)
+
+    after = asyncio.run(act())
+    if as_json:
+        print_json({"name": team, "settings": after})
+    else:
+        click.echo(f"Team {team} has {listed(after)}.")
 
 
 @teams.command()

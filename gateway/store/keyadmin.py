@@ -6,6 +6,7 @@ Every change bumps `keys_version` in its transaction, which is how running proce
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import aiosqlite
 import orjson
@@ -103,6 +104,30 @@ class KeyAdmin:
         async with self._db.execute("SELECT name, credentials FROM teams ORDER BY name") as rows:
             return {name: orjson.loads(credentials) async for name, credentials in rows}
 
+    async def set_key(self, key_id: str, settings: Mapping[str, Any]) -> StoredKey:
+        """Change settings of a key; a value of None removes one. Raises `UnknownKey`."""
+        async with change(self._db):
+            merged = _merged((await self.show(key_id)).settings, settings)
+            await self._db.execute(
+                "UPDATE keys SET settings = ? WHERE id = ?", (to_json(merged), key_id)
+            )
+            return await self.show(key_id)
+
+    async def set_team(self, team: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """As `set_key`, for a team; a new name makes a new team."""
+        async with change(self._db):
+            await self._add_team(team)
+            merged = _merged((await self.team_settings()).get(team, {}), settings)
+            await self._db.execute(
+                "UPDATE teams SET settings = ? WHERE name = ?", (to_json(merged), team)
+            )
+            return merged
+
+    async def team_settings(self) -> dict[str, dict[str, Any]]:
+        """Each team's settings."""
+        async with self._db.execute("SELECT name, settings FROM teams ORDER BY name") as rows:
+            return {name: orjson.loads(settings) async for name, settings in rows}
+
     async def _end(self, key_id: str, column: str, at_ms: int) -> None:
         unless_revoked = f"UPDATE keys SET {column} = ? WHERE id = ? AND revoked_at_ms IS NULL"  # noqa: S608
         await self._db.execute(unless_revoked, (at_ms, key_id))
@@ -115,6 +140,10 @@ class KeyAdmin:
         )
 
 
+def _merged(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**before, **changes}.items() if value is not None}
+
+
 def _successor(old: StoredKey) -> KeyDraft:
     return KeyDraft(
         name=old.name,
@@ -122,6 +151,7 @@ def _successor(old: StoredKey) -> KeyDraft:
         models=old.models,
         tags=old.tags,
         credentials=old.credentials,
+        settings=old.settings,
         expires_at_ms=old.expires_at_ms,
         rotated_from=old.id,
     )

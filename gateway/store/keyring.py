@@ -31,7 +31,7 @@ _READ_TIMEOUT_S = 1.0
 
 _SELECT_KEYS = """
 SELECT keys.digest, keys.id, keys.name, keys.team, keys.models, keys.tags, keys.credentials,
-       keys.expires_at_ms, keys.revoked_at_ms, teams.credentials
+       keys.expires_at_ms, keys.revoked_at_ms, keys.settings, teams.credentials, teams.settings
 FROM keys LEFT JOIN teams ON teams.name = keys.team
 """
 
@@ -154,7 +154,9 @@ def virtual_key(
     credentials: str,
     expires_at_ms: int | None,
     revoked_at_ms: int | None,
+    settings: str,
     team_credentials: str | None,
+    team_settings: str | None,
 ) -> VirtualKey:
     """A key from its columns; its own bindings go over its team's."""
     bindings: dict[str, Any] = orjson.loads(team_credentials or "{}")
@@ -167,4 +169,6 @@ def virtual_key(
         expires_at=expires_at_ms / 1000 if expires_at_ms is not None else None,
         revoked_at=revoked_at_ms / 1000 if revoked_at_ms is not None else None,
         credentials=bindings | orjson.loads(credentials),
+        settings=orjson.loads(settings),
+        team_settings=orjson.loads(team_settings or "{}"),
     )

@@ -23,6 +23,7 @@ class StoredKey:
     models: tuple[str, ...]
     tags: tuple[str, ...]
     credentials: Mapping[str, str]
+    settings: Mapping[str, Any]
     prefix: str
     created_at_ms: int
     expires_at_ms: int | None
@@ -47,6 +48,7 @@ class KeyDraft:
     models: Sequence[str] = ("*",)
     tags: Sequence[str] = ()
     credentials: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     expires_at_ms: int | None = None
     rotated_from: str | None = None
 
@@ -92,7 +94,7 @@ async def insert_key(
             return NewKey(id=key_id, secret=secret)
 
 
-def to_json(value: Sequence[str] | Mapping[str, str]) -> str:
+def to_json(value: Sequence[str] | Mapping[str, Any]) -> str:
     return orjson.dumps(dict(value) if isinstance(value, Mapping) else list(value)).decode()
 
 
@@ -104,6 +106,7 @@ def _row(draft: KeyDraft, key_id: str, hashed: bytes, now_ms: int) -> tuple[Any,
         "models": to_json(draft.models),
         "tags": to_json(draft.tags),
         "credentials": to_json(draft.credentials),
+        "settings": to_json(draft.settings),
         "prefix": f"{KEY_PREFIX}{key_id}",
         "created_at_ms": now_ms,
         "expires_at_ms": draft.expires_at_ms,
@@ -118,4 +121,5 @@ def _stored(row: Sequence[Any]) -> StoredKey:
     values["models"] = tuple(orjson.loads(values["models"]))
     values["tags"] = tuple(orjson.loads(values["tags"]))
     values["credentials"] = orjson.loads(values["credentials"])
+    values["settings"] = orjson.loads(values["settings"])
     return StoredKey(**values)

@@ -116,7 +116,7 @@ def test_a_team_is_bound_provider_by_provider(shell: Shell) -> None:
     shell.run("keys", "revoke", "b")
     assert "bound to openai=lab" in shell.run("teams", "bind", "research", "openai=lab").stdout
     assert shell.json("teams", "list") == [
-        {"name": "research", "keys": 1, "credentials": {"openai": "lab"}}
+        {"name": "research", "keys": 1, "credentials": {"openai": "lab"}, "settings": {}}
     ]
     assert shell.json("teams", "bind", "research", "--remove", "openai")["credentials"] == {}
     assert "research" in shell.run("teams", "list").stdout

@@ -56,6 +56,7 @@ async def test_a_key_is_stored_as_a_digest_and_its_secret_nowhere(
         models=("gpt-*", "openai/*"),
         tags=("batch",),
         credentials={"openai": "team-red"},
+        settings={},
         prefix=f"{KEY_PREFIX}{key.id}",
         created_at_ms=NOW_MS,
         expires_at_ms=NOW_MS + 1,
@@ -161,3 +162,17 @@ async def test_every_change_bumps_the_version(admin: KeyAdmin, rows: Rows) -> No
     await admin.revoke(key.id)
     versions.append(version(rows))
     assert versions == list(range(versions[0], versions[0] + 6))
+
+
+async def test_settings_are_changed_one_by_one_and_kept_by_a_rotation(admin: KeyAdmin) -> None:
+    new = await admin.create(KeyDraft(name="a", settings={"rpm": 5}))
+    changed = await admin.set_key(new.id, {"cache": True, "rpm": None, "tpm": 9})
+    assert changed.settings == {"cache": True, "tpm": 9}
+    rotated = await admin.rotate(new.id, 0)
+    assert (await admin.show(rotated.id)).settings == {"cache": True, "tpm": 9}
+
+
+async def test_a_team_has_settings_of_its_own(admin: KeyAdmin) -> None:
+    assert await admin.set_team("red", {"rpm": 5}) == {"rpm": 5}
+    assert await admin.set_team("red", {"rpm": None, "tpm": 7}) == {"tpm": 7}
+    assert await admin.team_settings() == {"red": {"tpm": 7}}
