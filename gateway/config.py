@@ -132,6 +132,37 @@ class ModelInfo:
     price: Mapping[str, float] = field(default_factory=dict)
 
 
+Place = Literal[
+    "Keys",
+    "Ledger",
+    "Idempotency",
+    "Limits",
+    "Route",
+    "ContextWindow",
+    "Cache",
+    "Retry",
+    "Account",
+]
+"""What a third-party policy can follow: our own, in the order of the path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyEntry:
+    """`[[policies]]`: a third-party policy. `settings` are keyword arguments of its class."""
+
+    use: str
+    after: Place = "Route"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgeting:
+    """`[budgets]`: how limits on money are held. The budgets themselves are in the database."""
+
+    wait_s: float = 1.0
+    unbounded: Literal["refuse", "allow"] = "refuse"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file."""
@@ -141,6 +172,8 @@ class Config:
     keys: Keys = Keys()
     calls: Calls = Calls()
     retry: Retry = Retry()
+    budgets: Budgeting = Budgeting()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     models: Mapping[str, Alias] = field(default_factory=dict)
     model_info: Mapping[str, ModelInfo] = field(default_factory=dict)
+    policies: tuple[PolicyEntry, ...] = ()

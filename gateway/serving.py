@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from gateway import process
@@ -24,6 +26,7 @@ from gateway.server import listen
 from gateway.store.adminkey import FirstKeys
 from gateway.store.database import Prepared, administration, prepare
 from gateway.supervisor import Supervisor
+from gateway.thirdparty import Placed, load_policies, with_third_party
 from gateway.welcome import welcome
 from policies import request_path
 from policies.keys import Keys
@@ -38,13 +41,14 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
     base_dir = config_path.parent
     providers = resolve_providers(config, os.environ, base_dir)
     states = provider_states(config, os.environ, base_dir)
+    added = load_policies(config.policies, base_dir)
     prepared = prepare(config.database, config.keys, base_dir)
     setting = process.Setting(
         config=config,
         providers=providers,
         off=[state.name for state in states if state.entry is None],
         prepared=prepared,
-        build_path=_build_path,
+        build_path=partial(_build_path, added),
         worker=listen_fd is not None,
     )
     if listen_fd is not None:
@@ -58,9 +62,10 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
         sys.exit(_supervise(config.server.workers, listener))
 
 
-def _build_path(parts: Parts, lanes: Handler) -> tuple[Handler, Admit]:
+def _build_path(added: Sequence[Placed], parts: Parts, lanes: Handler) -> tuple[Handler, Admit]:
     keys = Keys(parts.keyring, time.time)
-    return chain(request_path(parts, keys), lanes), keys.admit
+    path = with_third_party(request_path(parts, keys), added)
+    return chain(path, lanes), keys.admit
 
 
 def _greet(setting: process.Setting, port: int) -> None:

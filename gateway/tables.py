@@ -56,13 +56,17 @@ class Setting:
 
 
 def settings(cls: type, path: Path = ()) -> Iterator[Setting]:
-    """Every setting below a dataclass; the name in a table of tables is `NAME`."""
+    """Every setting below a dataclass; the name in a table of tables is `NAME`.
+
+    The number in an array of tables is `[]` here, and counts from 1 in a problem's path.
+    """
     hints = get_type_hints(cls)
     for item in fields(cls):
         hint = _inner(hints[item.name])
         here = (*path, item.name)
         if get_origin(hint) is not None and is_dataclass(_element(hint)):
-            yield from settings(_element(hint), (*here, "NAME"))
+            each = "[]" if get_origin(hint) is tuple else "NAME"
+            yield from settings(_element(hint), (*here, each))
         elif is_dataclass(hint):
             yield from settings(hint, here)  # type: ignore[arg-type]  # a class, as hints are
         else:
@@ -162,7 +166,11 @@ class TableReader:
     def _array(self, hint: Any, value: Any, path: Path) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise _Misfit(_wrong(path, value, "an array"))
-        return tuple(self._value(_element(hint), item, path) for item in value)
+        element = _element(hint)
+        if is_dataclass(element):
+            numbered = ((*path, str(number)) for number in range(1, len(value) + 1))
+            return tuple(map(self._value, [element] * len(value), value, numbered))
+        return tuple(self._value(element, item, path) for item in value)
 
     def _scalar(self, hint: Any, value: Any, path: Path) -> Any:
         if type(value) in (int, float) and not abs(value) < _BEYOND:  # so it is for NaN, too

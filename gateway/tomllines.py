@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from typing import Any
 
 from gateway.tables import Path
@@ -16,6 +17,7 @@ def line_numbers(source: str) -> dict[Path, int]:
     """
     found: dict[Path, int] = {}
     table: Path = ()
+    counts: Counter[Path] = Counter()  # of the tables in an array so far
     statement, first = "", 1
     for number, line in enumerate(source.split("\n"), start=1):
         statement += line + "\n"
@@ -26,6 +28,10 @@ def line_numbers(source: str) -> dict[Path, int]:
         paths = _paths(parsed, ())
         if statement.lstrip().startswith("["):
             table = max(paths, key=len, default=())
+            if statement.lstrip().startswith("[["):
+                counts[table] += 1
+                paths.append((*table, str(counts[table])))
+                table = paths[-1]
         else:
             paths = [(*table, *path) for path in paths]
         for path in paths:

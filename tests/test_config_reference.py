@@ -29,9 +29,11 @@ def everything() -> dict[str, Any]:
 
 
 def found(table: Any, path: tuple[str, ...]) -> list[Any]:
-    """The values at a path; `NAME` stands for each name."""
+    """The values at a path; `NAME` stands for each name, `[]` for each of an array."""
     if not path:
         return [table]
+    if path[0] == "[]":
+        return [value for item in table for value in found(item, path[1:])]
     if not isinstance(table, Mapping):
         return []
     names = list(table) if path[0] == "NAME" else [path[0]]
@@ -88,7 +90,7 @@ def test_the_rules_of_retry_are_the_defaults(everything: dict[str, Any]) -> None
 def test_each_comment_is_prose_or_a_setting() -> None:
     for line in FILE.read_text("utf-8").splitlines():
         if line.startswith("#"):
-            assert re.match(r'#($| |[a-z0-9_-]+ = |\[[a-z0-9_."/-]+\]$)', line), line
+            assert re.match(r'#($| |[a-z0-9_-]+ = |\[?\[[a-z0-9_."/-]+\]\]?$)', line), line
 
 
 def test_every_setting_of_a_section_has_a_comment_above_its_block() -> None:

@@ -15,6 +15,7 @@ from gateway.cli.output import Column, print_json, print_rows
 from gateway.config import Config
 from gateway.providers import ProviderState, provider_states
 from gateway.targets import ProviderEntry
+from gateway.thirdparty import load_policies
 
 _PROVIDERS = (
     Column("name", "provider", style="bold"),
@@ -46,6 +47,7 @@ def check(config_path: Path, as_json: bool) -> None:
     config = read(config_path)
     with named_after(config_path):
         catalog = Catalog.load(config.model_info)
+        load_policies(config.policies, config_path.parent)
     states = provider_states(config, os.environ, config_path.parent)
     providers = [_provider(state, catalog) for state in states]
     on = {state.name for state in states if state.entry is not None}

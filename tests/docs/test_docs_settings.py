@@ -40,6 +40,8 @@ def default_text(default: Any) -> str:
 
 
 def section_of(setting: Setting) -> str:
+    if setting.path[-2:-1] == ("[]",):
+        return f"`[[{dotted(setting.path[:-2])}]]`"
     return f"`[{dotted(setting.path[:-1])}]`"
 
 
