@@ -13,6 +13,8 @@ SluiceError
 │   ├── MethodNotAllowed         405
 │   ├── BodyTooLarge             413
 │   ├── UnsupportedMediaType     415  a compressed body
+│   ├── BudgetExceeded           429  a hard budget has no room for the call's worst case
+│   │   └── CostUnbounded        400  a hard budget applies, and the call has no worst case
 │   ├── ClientGone               499  never seen by anyone but the ledger
 │   ├── InternalError            500
 │   ├── Unavailable              503  the ledger or the key store cannot be reached
@@ -165,6 +167,21 @@ class UnsupportedMediaType(Refusal):
     kind = "unsupported_media_type"
     status = 415
     code = "unsupported_media_type"
+
+
+class BudgetExceeded(Refusal):
+    kind = "budget_exceeded"
+    status = 429
+    code = "insufficient_quota"
+    type = "insufficient_quota"
+    should_retry = False
+
+
+class CostUnbounded(BudgetExceeded):
+    kind = "cost_unbounded"
+    status = 400
+    code = "cost_unbounded"
+    type = "invalid_request_error"
 
 
 class ClientGone(Refusal):

@@ -9,6 +9,7 @@ Times are unix milliseconds, durations milliseconds, money integer nano-dollars.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,10 +37,40 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """What an attempt may cost, held in one period of one budget. A soft budget never refuses."""
+
+    budget_id: str
+    period_start_ms: int
+    nano_usd: int
+    limit_nano_usd: int
+    hard: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The intent is committed. What is left of each budget after it, in order; soft: maybe < 0."""
+
+    left_nano_usd: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A hard budget has no room: nothing was written. `left` is what open attempts do not hold,
+    `unspent` what would be left if they cost nothing.
+    """
+
+    budget_id: str
+    left_nano_usd: int
+    unspent_nano_usd: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """How an attempt ended. `usage` is None where nothing was used; its `source` says who counted.
 
-    `cost_nano_usd` is None where the price is unknown. `error` is an error's `kind`.
+    `cost_nano_usd` is None where the price is unknown. `error` is an error's `kind`. With
+    `budgeted` the charge holds reservations, which are released and replaced by the cost.
     """
 
     charge_id: str
@@ -49,6 +80,7 @@ class Settlement:
     settled_at_ms: int
     first_event_ms: int | None
     duration_ms: int
+    budgeted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +113,18 @@ class CallRecord:
 class Accounts(Protocol):
     """Who keeps the ledger."""
 
-    async def open(self, intent: Intent) -> None:
-        """Return once the intent is durable. Raises `Unavailable`: then nothing may be sent.
+    async def open(
+        self, intent: Intent, reservations: Sequence[Reservation] = ()
+    ) -> Granted | Short:
+        """Return once the intent and its reservations are durable, or one of them was refused.
 
-        A caller that is cancelled meanwhile leaves either no charge or one settled at 0.
+        Raises `Unavailable`. Nothing may be sent unless the answer is `Granted`. `reservations`
+        are in the order of their budgets' ids. A caller that is cancelled meanwhile leaves either
+        no charge or one settled at 0.
         """
+
+    async def peek(self, reservations: Sequence[Reservation]) -> Granted | Short:
+        """What `open` would answer now; changes nothing. Raises `Unavailable`."""
 
     async def settle(self, settlement: Settlement) -> None:
         """Return once the settlement is durable, or after its time limit: then it is retried later.

@@ -19,6 +19,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from gateway.budgets import BudgetOverrun
 from gateway.errors import SluiceError
 from gateway.exchange import Call
 from gateway.ledger import CallRecord
@@ -51,6 +52,9 @@ class Metrics:
         self._tokens = self._counter("tokens", "Tokens used.", "target", "kind")
         self._cost = self._counter("cost_usd", "Money spent at providers.", "target")
         self._unpriced = self._counter("unpriced_attempts", "Attempts without a price.", "target")
+        self._overruns = self._counter(
+            "budget_overruns", "Attempts under a soft budget that is used up.", "budget"
+        )
         self._first = self._histogram(
             "first_event_seconds", "From the request to a stream's first event.", _SLOW_S, "model"
         )
@@ -93,6 +97,9 @@ class Metrics:
                 target = name if name in self._names else f"{fact.target.provider.name}/{OTHER}"
                 if fact.number > 1:
                     self._child(self._retries, target).inc()
+            elif isinstance(fact, BudgetOverrun):
+                for budget in fact.budgets:
+                    self._child(self._overruns, budget).inc()
             elif isinstance(fact, AttemptEnded):
                 self._child(self._attempts, target, fact.error or "").inc()
                 if fact.usage:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.budgets import Budgets
 from gateway.config import Config
 from gateway.directory import Directory
 from gateway.exchange import Call
@@ -34,3 +35,4 @@ class Parts:
     accounts: Accounts
     pace: Pace
     sinks: Sequence[Sink]
+    budgets: Budgets = field(default_factory=Budgets)

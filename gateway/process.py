@@ -111,6 +111,7 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
             directory=directory,
             accounts=store.accounts,
             pace=Pace(),
+            budgets=store.budgets,
             sinks=_sinks(config, store, metrics),
         )
         path, admit = setting.build_path(parts, lanes)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import orjson
 
+from gateway.budgets import BudgetOverrun
 from gateway.exchange import Call
 from gateway.ledger import CallRecord
 from gateway.trace import (
@@ -90,6 +91,8 @@ def trace_headers(call_id: str, trace: Trace) -> dict[str, str]:
         headers["x-sluice-model"] = _in_header(model)
     if seen.overhead_ms is not None:
         headers["x-sluice-overhead-ms"] = f"{seen.overhead_ms:.2f}"
+    if overrun := trace.last(BudgetOverrun):
+        headers["x-sluice-budget-warning"] = ", ".join(map(_in_header, overrun.budgets))
     costs = [ended.cost_nano_usd for ended in trace.all(AttemptEnded)]
     if costs and len(costs) == seen.made and None not in costs:
         headers["x-sluice-cost-usd"] = usd(sum(cost or 0 for cost in costs))

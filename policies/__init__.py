@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.exchange import Policy
 from gateway.parts import Parts
+from gateway.spending import Spending
 from gateway.wire.requests import requested_capabilities
 from policies.account import Account
 from policies.keys import Keys
@@ -19,5 +20,9 @@ def request_path(parts: Parts, keys: Keys) -> list[Policy]:
         Ledger(parts.sinks),  # one row per call when it ends, refusals included
         Route(parts.directory, requested_capabilities),  # may they, and which targets serve it?
         Retry(parts.config.retry),  # an attempt; again, elsewhere, or give up
-        Account(parts.accounts, parts.pace),  # per attempt: an intent before, settled after
+        Account(parts.accounts, _spending(parts), parts.pace),  # an intent before, settled after
     ]
+
+
+def _spending(parts: Parts) -> Spending:
+    return Spending(parts.accounts, parts.budgets, parts.config.budgets)

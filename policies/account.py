@@ -1,6 +1,7 @@
 """Account: what did this attempt cost?
 
-Before an attempt its intent is committed; afterwards it is settled by its ending: refused before
+Before an attempt its intent is committed, with its worst case held in the budgets that it draws
+on; afterwards it is settled by its ending: refused before
 any work costs nothing, a usage that the provider counted costs exactly that, and where the
 request went out but no usage came back, an estimate is charged and flagged.
 """
@@ -16,31 +17,36 @@ from gateway.errors import SluiceError, UpstreamFailure
 from gateway.exchange import Call, Completion, Ending, Handler, Reply, cancel_reason
 from gateway.ledger import Accounts, Intent, Settlement
 from gateway.meter import Meter, Pace
-from gateway.tokens import bound_completion_tokens, bound_prompt_tokens
+from gateway.spending import Opened, Spending
 from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent, NeverSent
 from gateway.usage import Usage
-
-# What an attempt is bound to where neither the caller nor anybody's table names a longest answer.
-UNKNOWN_LIMIT_TOKENS = 16_384
+from gateway.worstcase import bound_nano_usd
 
 
 class Account:
     """Opens a charge before each attempt and settles it after, exactly once."""
 
     def __init__(
-        self, accounts: Accounts, pace: Pace, now: Callable[[], float] = time.time
+        self,
+        accounts: Accounts,
+        spending: Spending,
+        pace: Pace,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._accounts = accounts
+        self._spending = spending
         self._pace = pace
         self._now = now
 
     async def __call__(self, call: Call, call_next: Handler) -> Reply:
+        intent = _intent(call, int(self._now() * 1000))
         if call.dry_run:
+            await self._spending.peek(call, intent)
             return await call_next(call)
-        charge = Charge(call, self._accounts, self._pace, self._now)
-        await charge.open()
+        opened = await self._spending.open(call, intent)
+        charge = Charge(opened, self._accounts, self._pace, self._now)
         async with charge:
-            reply = await call_next(call)
+            reply = await call_next(opened.call)
             if isinstance(reply, Completion):
                 await charge.completed(reply)
             else:
@@ -53,19 +59,15 @@ class Charge:
     """The charge of one attempt. Leaving its `async with` by an exception settles it."""
 
     def __init__(
-        self, call: Call, accounts: Accounts, pace: Pace, now: Callable[[], float]
+        self, opened: Opened, accounts: Accounts, pace: Pace, now: Callable[[], float]
     ) -> None:
-        self.id = f"{call.id}.{call.attempt}"
-        self.meter = Meter(call, pace)
-        self._call = call
+        self.meter = Meter(opened.call, pace)
+        self._call = opened.call
+        self._budgeted = opened.budgeted
         self._accounts = accounts
         self._pace = pace
         self._now = now
         self._settled = False
-
-    async def open(self) -> None:
-        """Commit the intent. Raises `Unavailable`: then the provider must not be called."""
-        await self._accounts.open(self._intent())
 
     async def completed(self, completion: Completion) -> None:
         """An unstreamed answer is here."""
@@ -104,27 +106,6 @@ class Charge:
         elif error is not None:
             await self._settle(self.meter.estimate(), "internal_error")
 
-    def _intent(self) -> Intent:
-        call, target = self._call, self._call.chosen
-        key = call.key
-        if key is None:
-            raise RuntimeError("Keys comes before Account")
-        return Intent(
-            charge_id=self.id,
-            call_id=call.id,
-            attempt=call.attempt,
-            key_id=key.id,
-            team=key.team,
-            tags=call.tags,
-            asked_model=call.model,
-            provider=target.provider.name,
-            model=target.model.name,
-            credential=target.credential.name,
-            price=target.model.price,
-            bound_nano_usd=_bound_nano_usd(call),
-            opened_at_ms=int(self._now() * 1000),
-        )
-
     async def _settle(self, usage: Usage | None, error: str | None) -> None:
         """Once. The settlement is on its way before this suspends, so a cancellation is safe."""
         if self._settled:
@@ -135,7 +116,7 @@ class Charge:
         trace.add(
             AttemptEnded(
                 number=self._call.attempt,
-                charge_id=self.id,
+                charge_id=_charge_id(self._call),
                 at_s=trace.now_s(),
                 error=error,
                 usage=usage,
@@ -144,13 +125,14 @@ class Charge:
         )
         await self._accounts.settle(
             Settlement(
-                charge_id=self.id,
+                charge_id=_charge_id(self._call),
                 usage=usage,
                 cost_nano_usd=cost,
                 error=error,
                 settled_at_ms=int(self._now() * 1000),
                 first_event_ms=self._first_event_ms(),
                 duration_ms=round(self.meter.elapsed_s() * 1000),
+                budgeted=self._budgeted,
             )
         )
 
@@ -162,15 +144,29 @@ class Charge:
         return round((answered.at_s - sent.at_s) * 1000)
 
 
-def _bound_nano_usd(call: Call) -> int | None:
-    """The worst case of an attempt; None where the price is unknown."""
-    model = call.chosen.model
-    if model.price is None:
-        return None
-    completion = bound_completion_tokens(call.body, model)
-    if completion is None:
-        completion = UNKNOWN_LIMIT_TOKENS * (call.body.get("n") or 1)
-    return model.price.bound_nano_usd(bound_prompt_tokens(call.body), completion)
+def _charge_id(call: Call) -> str:
+    return f"{call.id}.{call.attempt}"
+
+
+def _intent(call: Call, now_ms: int) -> Intent:
+    target, key = call.chosen, call.key
+    if key is None:
+        raise RuntimeError("Keys comes before Account")
+    return Intent(
+        charge_id=_charge_id(call),
+        call_id=call.id,
+        attempt=call.attempt,
+        key_id=key.id,
+        team=key.team,
+        tags=call.tags,
+        asked_model=call.model,
+        provider=target.provider.name,
+        model=target.model.name,
+        credential=target.credential.name,
+        price=target.model.price,
+        bound_nano_usd=bound_nano_usd(call),
+        opened_at_ms=now_ms,
+    )
 
 
 def _cost_nano_usd(call: Call, usage: Usage | None) -> int | None:

@@ -19,6 +19,7 @@ main = Commands(
         "check": "gateway.cli.check:check",
         "keys": "gateway.cli.keys:keys",
         "teams": "gateway.cli.teams:teams",
+        "budgets": "gateway.cli.budgets:budgets",
         "admin-key": "gateway.cli.admin_key:admin_key",
         "usage": "gateway.cli.usage:usage",
         "calls": "gateway.cli.calls:calls",

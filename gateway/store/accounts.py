@@ -16,9 +16,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from gateway.errors import Unavailable
-from gateway.ledger import CallRecord, Intent, Settlement
+from gateway.ledger import CallRecord, Granted, Intent, Reservation, Settlement, Short
 from gateway.pricing import Price
+from gateway.store.budgets import peek, spend, take
 from gateway.store.charges import (
+    COST,
     INSERT_CALLS,
     INSERT_CHARGES,
     INSERT_PRICE,
@@ -35,7 +37,10 @@ MAX_UNSETTLED = 10_000
 RETRY_S = 0.5
 
 _NewPrice = tuple[str, str, int]
-_Opening = tuple[Row, _NewPrice | None]
+_Opening = tuple[Row, _NewPrice | None, Sequence[Reservation]]
+_Settling = tuple[Row, bool]
+
+_GRANTED = Granted()
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +56,7 @@ class SqlAccounts:
         self._leases = leases
         self._clock = clock
         self._known_prices: set[str] = set()
-        self._unsettled: deque[Row] = deque()
+        self._unsettled: deque[_Settling] = deque()
         self._retry_armed = False
         self.abandoned = 0
         self._opening = Operation(
@@ -60,6 +65,15 @@ class SqlAccounts:
             on_failure=self._on_open_failed,
             on_unclaimed=self._settle_unclaimed,
         )
+        # An opening with reservations may be refused, so each of these has a result of its own.
+        self._reserving = Operation(
+            run=self._insert_budgeted,
+            skip_unclaimed=True,
+            on_failure=self._on_open_failed,
+            on_unclaimed=self._settle_unclaimed,
+            apiece=True,
+        )
+        self._peeking = Operation(run=_peek, skip_unclaimed=True, apiece=True)
         self._settling = Operation(run=_settle_charges, on_failure=self._on_settle_failed)
         self._recording = Operation(run=_insert_calls, on_failure=self._on_record_failed)
 
@@ -67,25 +81,36 @@ class SqlAccounts:
     def unsettled(self) -> int:
         return len(self._unsettled)
 
-    async def open(self, intent: Intent) -> None:
+    async def open(
+        self, intent: Intent, reservations: Sequence[Reservation] = ()
+    ) -> Granted | Short:
         price = intent.price
         new = price is not None and price.digest not in self._known_prices
-        opening = (opened_row(intent), _new_price(price, intent) if new and price else None)
+        new_price = _new_price(price, intent) if new and price else None
+        opening = (opened_row(intent), new_price, reservations)
         try:
             try:
-                await self._open(opening)
+                outcome = await self._open(opening)
             except LeaseLost:  # stopped for longer than the lease: take a new one
                 await self._leases.regain()
-                await self._open(opening)
+                outcome = await self._open(opening)
         except (*FAULTS, TimeoutError) as error:
             _log.warning("charge not opened: %s", error)
             raise Unavailable("The ledger cannot be written; try again in a moment.") from error
-        if new and price is not None:
+        if new and price is not None and isinstance(outcome, Granted):
             self._known_prices.add(price.digest)
+        return outcome
+
+    async def peek(self, reservations: Sequence[Reservation]) -> Granted | Short:
+        try:
+            outcome: Granted | Short = await self._writer.submit(self._peeking, reservations)
+        except (*FAULTS, TimeoutError) as error:
+            raise Unavailable("The ledger cannot be read; try again in a moment.") from error
+        return outcome
 
     async def settle(self, settlement: Settlement) -> None:
         try:
-            await self._writer.submit(self._settling, settled_row(settlement))
+            await self._writer.submit(self._settling, _settling(settlement))
         except (*FAULTS, TimeoutError) as error:
             _log.warning("charge not settled yet: %s", error)
 
@@ -98,16 +123,17 @@ class SqlAccounts:
         self._retry()
         await self._writer.flush()
 
-    async def _open(self, opening: _Opening) -> None:
-        future = self._writer.submit(self._opening, opening)
+    async def _open(self, opening: _Opening) -> Granted | Short:
+        future = self._writer.submit(self._reserving if opening[2] else self._opening, opening)
         try:
-            await future
+            outcome: Granted | Short = await future
         except asyncio.CancelledError:
             # Cancelled between the commit and this line. If the future itself was cancelled,
             # the writer drops the intent or reports it to `_settle_unclaimed`.
             if not future.cancelled() and future.exception() is None:
                 self._settle_unclaimed(opening)
             raise
+        return outcome
 
     # ----------------------------------------------------- what the writer reports
 
@@ -120,19 +146,20 @@ class SqlAccounts:
             settled_at_ms=self._clock(),
             first_event_ms=None,
             duration_ms=0,
+            budgeted=bool(opening[2]),
         )
-        self._writer.post(self._settling, settled_row(settlement))
+        self._writer.post(self._settling, _settling(settlement))
 
     def _on_open_failed(self, _: _Opening, error: Exception) -> None:
         if not isinstance(error, LeaseLost):
             self._leases.doubt()
 
-    def _on_settle_failed(self, row: Row, error: Exception) -> None:
+    def _on_settle_failed(self, settling: _Settling, error: Exception) -> None:
         if not isinstance(error, sqlite3.OperationalError) or self.unsettled >= MAX_UNSETTLED:
             self.abandoned += 1
-            _log.error("charge %s cannot be settled: %s", row[-1], error)
+            _log.error("charge %s cannot be settled: %s", settling[0][-1], error)
             return
-        self._unsettled.append(row)
+        self._unsettled.append(settling)
         if not self._retry_armed:
             self._retry_armed = True
             asyncio.get_running_loop().call_later(RETRY_S, self._retry)
@@ -148,20 +175,40 @@ class SqlAccounts:
 
     # --------------------------------------------------------- in the writer's thread
 
-    def _insert_charges(self, db: sqlite3.Connection, openings: Sequence[_Opening]) -> None:
+    def _insert_charges(self, db: sqlite3.Connection, openings: Sequence[_Opening]) -> Granted:
         owner = self._leases.owner()
-        for _, price in openings:
+        for _, price, _ in openings:
             if price is not None:
                 db.execute(INSERT_PRICE, price)
-        INSERT_CHARGES.execute(db, [(*row, owner) for row, _ in openings])
+        INSERT_CHARGES.execute(db, [(*row, owner) for row, _, _ in openings])
+        return _GRANTED
+
+    def _insert_budgeted(
+        self, db: sqlite3.Connection, openings: Sequence[_Opening]
+    ) -> list[Granted | Short]:
+        outcomes = [take(db, row[0], reservations) for row, _, reservations in openings]
+        pairs = zip(openings, outcomes, strict=True)
+        self._insert_charges(db, [opening for opening, out in pairs if isinstance(out, Granted)])
+        return outcomes
 
 
-def _settle_charges(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    SETTLE_CHARGES.execute(db, rows)
+def _settle_charges(db: sqlite3.Connection, settlings: Sequence[_Settling]) -> None:
+    SETTLE_CHARGES.execute(db, [row for row, _ in settlings])
+    for row, budgeted in settlings:
+        if budgeted:
+            spend(db, row[-1], row[COST])
+
+
+def _peek(db: sqlite3.Connection, wanted: Sequence[Sequence[Reservation]]) -> list[Granted | Short]:
+    return [peek(db, reservations) for reservations in wanted]
 
 
 def _insert_calls(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
     INSERT_CALLS.execute(db, rows)
+
+
+def _settling(settlement: Settlement) -> _Settling:
+    return settled_row(settlement), settlement.budgeted
 
 
 def _new_price(price: Price, intent: Intent) -> _NewPrice:

@@ -32,6 +32,9 @@ _SETTLED = (
     *("first_event_ms", "duration_ms", "source", "service_tier"),
     *COUNTS,
 )
+COST = _SETTLED.index("cost_nano_usd")
+"""Where the cost stands in a settlement's row."""
+
 CALL_COLUMNS = (
     *("call_id", "received_at_ms", "key_id", "team", "tags", "asked_model", "alias", "target"),
     *("stream", "status", "error", "attempts", "first_event_ms", "duration_ms", "overhead_us"),

@@ -15,6 +15,8 @@ import aiosqlite
 from gateway import config
 from gateway.store.accounts import SqlAccounts
 from gateway.store.adminkey import AdminKey
+from gateway.store.budgetadmin import BudgetAdmin
+from gateway.store.budgets import BudgetReader
 from gateway.store.faults import StoreFault
 from gateway.store.keyadmin import KeyAdmin
 from gateway.store.keyring import Keyring
@@ -65,6 +67,7 @@ class Administration:
     keys: KeyAdmin
     admin_key: AdminKey
     reports: Reports
+    budgets: BudgetAdmin
 
 
 @asynccontextmanager
@@ -72,7 +75,10 @@ async def administration(prepared: Prepared) -> AsyncIterator[Administration]:
     """A connection for one command."""
     async with reading(prepared.path) as db:
         yield Administration(
-            KeyAdmin(db, prepared.pepper), AdminKey(db, prepared.pepper), Reports(db)
+            keys=KeyAdmin(db, prepared.pepper),
+            admin_key=AdminKey(db, prepared.pepper),
+            reports=Reports(db),
+            budgets=BudgetAdmin(db),
         )
 
 
@@ -91,7 +97,9 @@ class Store:
         self._writer = Writer(writing, database.commit_timeout_s)
         self.leases = Leases(self._writer, database.lease_s, clock)
         self.accounts = SqlAccounts(self._writer, self.leases, clock)
-        self.keyring = Keyring(reading, prepared.pepper, keys.max_stale_s)
+        budgets = BudgetReader()
+        self.budgets = budgets.budgets
+        self.keyring = Keyring(reading, prepared.pepper, keys.max_stale_s, also=(budgets.read,))
         self.admin_key = AdminKey(reading, prepared.pepper)
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()

@@ -14,7 +14,7 @@ import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -37,6 +37,9 @@ FROM keys LEFT JOIN teams ON teams.name = keys.team
 
 _log = logging.getLogger(__name__)
 
+Also = Callable[[aiosqlite.Connection], Awaitable[None]]
+"""Something else that a change of `keys_version` announces, to be read with the keys."""
+
 
 class Keyring:
     """The keys of a database, as of at most `max_stale_s` ago. `monotonic` is in seconds."""
@@ -47,8 +50,10 @@ class Keyring:
         pepper: bytes,
         max_stale_s: float,
         monotonic: Callable[[], float] = time.monotonic,
+        also: Sequence[Also] = (),
     ) -> None:
         self._db = db
+        self._also = also
         self._pepper = pepper
         self._max_stale_s = max_stale_s
         self._monotonic = monotonic
@@ -131,6 +136,8 @@ class Keyring:
         if version != self._version:
             # The version is read before the keys: keys of a later version are reloaded once more.
             self._keys = await self._load()
+            for read in self._also:
+                await read(self._db)
             self._unknown.clear()
             self._version = version
         self._read_at_s = began_s

@@ -19,6 +19,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 
+from gateway.store.budgets import spend_bounds, spend_forgotten
 from gateway.store.charges import CALL_COLUMNS
 from gateway.store.writer import FAULTS, Operation, OperationRefused, Writer
 
@@ -119,6 +120,7 @@ class Leases:
 
     def _sweep(self, db: sqlite3.Connection, times: Sequence[int]) -> int:
         now_ms = times[-1]
+        spend_forgotten(db)
         return sum(_sweep_owner(db, owner, now_ms) for owner in _dead_owners(db, now_ms))
 
     def _leave(self, db: sqlite3.Connection, owners: Sequence[str]) -> None:
@@ -139,6 +141,7 @@ def _sweep_owner(db: sqlite3.Connection, owner: str, now_ms: int) -> int:
     alive_until = db.execute("SELECT lease_until_ms FROM processes WHERE id = ?", (owner,))
     since_ms = (alive_until.fetchone() or (now_ms,))[0] - _RECENT_MS
     db.execute(_WRITE_LOST_CALLS, (owner, owner, since_ms))
+    spend_bounds(db, owner)
     lost = db.execute(
         "UPDATE charges SET state = 'lost', error = 'lost', settled_at_ms = ?, "
         "cost_nano_usd = bound_nano_usd WHERE owner = ? AND state = 'open'",

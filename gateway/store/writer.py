@@ -20,8 +20,9 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 MAX_BATCH = 512
@@ -43,7 +44,8 @@ class Operation:
     """A kind of write, made once. `run` gets the arguments of all its operations in a batch.
 
     `run` is called in the writer's thread, perhaps twice, and changes nothing but the database;
-    what it returns is the result of each operation. The other two are called in the event loop,
+    what it returns is the result of each operation, or with `apiece` a list of their results in
+    order. The other two are called in the event loop,
     whether or not a caller still waits: `on_failure(arguments, error)` after a failure, and
     `on_unclaimed(arguments)` when it was committed but its caller had left.
     With `skip_unclaimed`, an operation whose caller left in time is not run at all.
@@ -53,6 +55,7 @@ class Operation:
     skip_unclaimed: bool = False
     on_failure: Callable[[Any, Exception], None] | None = None
     on_unclaimed: Callable[[Any], None] | None = None
+    apiece: bool = False
 
 
 Entry = tuple[Operation, Any, "asyncio.Future[Any] | None"]
@@ -224,10 +227,14 @@ class Writer:
         for operation, arguments, _ in batch:
             groups.setdefault(operation, []).append(arguments)
         try:
-            results = {kind: kind.run(self._db, group) for kind, group in groups.items()}
+            results = {kind: self._results(kind, group) for kind, group in groups.items()}
         except FAULTS:
             return None
-        return [results[entry[0]] for entry in batch]
+        return [next(results[entry[0]]) for entry in batch]
+
+    def _results(self, kind: Operation, group: Sequence[Any]) -> Iterator[Any]:
+        result = kind.run(self._db, group)
+        return iter(result) if kind.apiece else repeat(result)
 
     def _run_singly(self, batch: list[Entry]) -> list[Any]:
         """May raise: an error that ends the transaction (disk full) fails all its operations."""
@@ -235,7 +242,7 @@ class Writer:
         for operation, arguments, _ in batch:
             self._db.execute("SAVEPOINT operation")
             try:
-                outcomes.append(operation.run(self._db, [arguments]))
+                outcomes.append(next(self._results(operation, [arguments])))
             except FAULTS as error:
                 if not self._db.in_transaction and isinstance(error, sqlite3.Error):
                     raise

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from gateway.errors import Unavailable
-from gateway.ledger import CallRecord, Intent, Settlement
+from gateway.ledger import CallRecord, Granted, Intent, Reservation, Settlement, Short
 
 
 class Book:
@@ -23,13 +24,34 @@ class Book:
         self.intents: list[Intent] = []
         self.settlements: list[Settlement] = []
         self.records: list[CallRecord] = []
+        self.held: dict[str, int] = {}  # of each budget, by id; a test may change both
+        self.spent: dict[str, int] = {}
+        self.asked_for = 0
 
-    async def open(self, intent: Intent) -> None:
+    async def open(
+        self, intent: Intent, reservations: Sequence[Reservation] = ()
+    ) -> Granted | Short:
+        answer = await self.peek(reservations)
+        if isinstance(answer, Granted):
+            self.intents.append(intent)
+            self.events.append(f"open {intent.charge_id}")
+            for held in reservations:
+                self.held[held.budget_id] = self.held.get(held.budget_id, 0) + held.nano_usd
+        return answer
+
+    async def peek(self, reservations: Sequence[Reservation]) -> Granted | Short:
         await asyncio.sleep(0)
+        self.asked_for += 1
         if self.closed:
             raise Unavailable("The ledger cannot be written.")
-        self.intents.append(intent)
-        self.events.append(f"open {intent.charge_id}")
+        left = []
+        for wanted in reservations:
+            unspent = wanted.limit_nano_usd - self.spent.get(wanted.budget_id, 0)
+            free = unspent - self.held.get(wanted.budget_id, 0)
+            if wanted.hard and wanted.nano_usd > free:
+                return Short(wanted.budget_id, free, unspent)
+            left.append(free - wanted.nano_usd)
+        return Granted(tuple(left))
 
     async def settle(self, settlement: Settlement) -> None:
         self.settlements.append(settlement)

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from gateway.budgets import Budgets
+from gateway.config import Budgeting
 from gateway.errors import (
     ContentFiltered,
     Draining,
@@ -19,10 +21,12 @@ from gateway.errors import (
 from gateway.exchange import Call, Handler, Reply, Stream
 from gateway.ledger import Settlement
 from gateway.meter import Pace
+from gateway.spending import Spending
 from gateway.tokens import estimate_prompt_tokens
 from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent, NeverSent
 from gateway.usage import Usage
-from policies.account import UNKNOWN_LIMIT_TOKENS, Account
+from gateway.worstcase import UNKNOWN_LIMIT_TOKENS
+from policies.account import Account
 from tests.builders import (
     Answers,
     Closings,
@@ -43,7 +47,8 @@ NOW = 1_700_000_000.25
 
 
 def account(book: Book, pace: Pace | None = None) -> Account:
-    return Account(book, pace or Pace(), now=lambda: NOW)
+    spending = Spending(book, Budgets(), Budgeting())
+    return Account(book, spending, pace or Pace(), now=lambda: NOW)
 
 
 def cost_of(usage: Usage) -> int:

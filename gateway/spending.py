@@ -1,0 +1,116 @@
+"""Spending: may an attempt be made under its budgets, and if not now, is it worth waiting?
+
+An attempt's worst case is held in the transaction of its intent. Where a hard budget has no room,
+settlements of calls in flight may make some: the attempt waits for them up to `wait_s`, unless
+even all of them could not help, or a cheaper target is left to be tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.budgets import Budget, Budgeted, BudgetOverrun, Budgets
+from gateway.config import Budgeting
+from gateway.errors import BudgetExceeded, CostUnbounded
+from gateway.exchange import Call
+from gateway.ledger import Accounts, Granted, Intent, Reservation, Short
+from gateway.worstcase import unbounded
+
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An intent that is committed. `call` is what may be sent; `budgeted`: it holds something."""
+
+    call: Call
+    budgeted: bool
+
+
+class Spending:
+    """Opens charges under the budgets that apply to them."""
+
+    def __init__(self, accounts: Accounts, budgets: Budgets, settings: Budgeting) -> None:
+        self._accounts = accounts
+        self._budgets = budgets
+        self._settings = settings
+        self._queues: dict[str, asyncio.Lock] = {}
+
+    async def open(self, call: Call, intent: Intent) -> Opened:
+        """Commit an attempt's intent, and with it what it may cost.
+
+        Raises `BudgetExceeded` or `Unavailable`: then nothing may be sent.
+        """
+        budgets = self._budgets.of(intent)
+        if not budgets:
+            await self._accounts.open(intent)
+            return Opened(call, budgeted=False)
+        reservations = self._reservations(call, intent, budgets)
+        answer = await self._accounts.open(intent, reservations)
+        if isinstance(answer, Short):
+            answer = await self._wait(call, intent, reservations, answer)
+        _tell(call, intent, budgets, answer)
+        return Opened(call, budgeted=True)
+
+    async def peek(self, call: Call, intent: Intent) -> None:
+        """Add the same facts, and raise the same refusals, as `open` would now; hold nothing."""
+        budgets = self._budgets.of(intent)
+        if budgets:
+            answer = await self._accounts.peek(self._reservations(call, intent, budgets))
+            if isinstance(answer, Short):
+                raise self._refusal(answer)
+            _tell(call, intent, budgets, answer)
+
+    def _reservations(
+        self, call: Call, intent: Intent, budgets: Sequence[Budget]
+    ) -> list[Reservation]:
+        if self._settings.unbounded == "refuse" and any(budget.hard for budget in budgets):
+            reason = unbounded(call.body, call.chosen.model)
+            if reason is not None:
+                raise CostUnbounded(
+                    f"A budget applies, and what {call.model} may cost has no bound: {reason}."
+                )
+        return self._budgets.reservations(intent, budgets)
+
+    async def _wait(
+        self, call: Call, intent: Intent, reservations: Sequence[Reservation], short: Short
+    ) -> Granted:
+        """Of those who wait for a budget only the first asks; whoever is let in, lets the next ask.
+
+        A time-out may fall into a commit: such a charge is settled at 0, like any unclaimed one.
+        """
+        until = asyncio.get_running_loop().time() + self._settings.wait_s
+        needed = intent.bound_nano_usd or 0
+        try:
+            async with asyncio.timeout_at(min(until, call.deadline)), self._queue(short):
+                while needed <= short.unspent_nano_usd:
+                    answer = await self._accounts.open(intent, reservations)
+                    if isinstance(answer, Granted):
+                        return answer
+                    short = answer
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            pass
+        raise self._refusal(short)
+
+    def _queue(self, short: Short) -> asyncio.Lock:
+        return self._queues.setdefault(short.budget_id, asyncio.Lock())
+
+    def _refusal(self, short: Short) -> BudgetExceeded:
+        budget = self._budgets.named(short.budget_id)
+        name = budget.name if budget else "a budget"
+        return BudgetExceeded(
+            f"The budget {name} has no room for this call. Ask your administrator, send a smaller "
+            "max_tokens, or wait for the budget's next period."
+        )
+
+
+def _tell(call: Call, intent: Intent, budgets: Sequence[Budget], granted: Granted) -> None:
+    pairs = list(zip(budgets, granted.left_nano_usd, strict=True))
+    left = {budget.name: rest for budget, rest in pairs}
+    call.trace.add(Budgeted(intent.bound_nano_usd or 0, left))
+    overrun = tuple(budget.name for budget, rest in pairs if not budget.hard and rest < 0)
+    if overrun:
+        call.trace.add(BudgetOverrun(overrun))

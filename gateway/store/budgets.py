@@ -1,0 +1,199 @@
+"""Budgets over SQL: how is money held, released and spent, and never more than there is?
+
+Everything here runs inside the transaction of the intent, the settlement or the sweep that it
+belongs to. A refusal is a conditional update that touched no row. Rows of `budget_periods` appear
+when they are first needed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import aiosqlite
+
+from gateway.budgets import Budget, Budgets
+from gateway.ledger import Granted, Reservation, Short
+
+_TAKE = (
+    "UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd + ? "
+    "WHERE budget_id = ? AND period_start_ms = ? "
+    "AND (? = 0 OR spent_nano_usd + reserved_nano_usd <= ? - ?) "
+    "RETURNING spent_nano_usd + reserved_nano_usd"
+)
+_GIVE_BACK = (
+    "UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd - ? "
+    "WHERE budget_id = ? AND period_start_ms = ?"
+)
+_ADD_PERIOD = (
+    "INSERT INTO budget_periods (budget_id, period_start_ms, spent_nano_usd, reserved_nano_usd) "
+    "VALUES (?, ?, 0, 0) ON CONFLICT (budget_id, period_start_ms) DO NOTHING"
+)
+_BALANCE = (
+    "SELECT spent_nano_usd, reserved_nano_usd FROM budget_periods "
+    "WHERE budget_id = ? AND period_start_ms = ?"
+)
+_HOLD = (
+    "INSERT INTO charge_reservations (charge_id, budget_id, period_start_ms, nano_usd) "
+    "VALUES (?, ?, ?, ?)"
+)
+_SPEND = (
+    "UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd - held.nano_usd, "
+    "spent_nano_usd = spent_nano_usd + ? FROM charge_reservations AS held "
+    "WHERE held.charge_id = ? AND budget_periods.budget_id = held.budget_id "
+    "AND budget_periods.period_start_ms = held.period_start_ms"
+)
+_RELEASE = "DELETE FROM charge_reservations WHERE charge_id = ?"
+
+_SPEND_BOUNDS = """
+UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd - lost.held,
+    spent_nano_usd = spent_nano_usd + lost.cost
+FROM (
+    SELECT r.budget_id, r.period_start_ms, SUM(r.nano_usd) AS held,
+           SUM(COALESCE(c.bound_nano_usd, 0)) AS cost
+    FROM charge_reservations AS r JOIN charges AS c ON c.charge_id = r.charge_id
+    WHERE c.owner = ? AND c.state = 'open'
+    GROUP BY r.budget_id, r.period_start_ms
+) AS lost
+WHERE budget_periods.budget_id = lost.budget_id
+AND budget_periods.period_start_ms = lost.period_start_ms
+"""
+# A charge that was settled by a process that did not know yet of a budget it was counted in.
+_SPEND_FORGOTTEN = """
+UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd - late.held,
+    spent_nano_usd = spent_nano_usd + late.cost
+FROM (
+    SELECT r.budget_id, r.period_start_ms, SUM(r.nano_usd) AS held,
+           SUM(COALESCE(c.cost_nano_usd, 0)) AS cost
+    FROM charge_reservations AS r JOIN charges AS c ON c.charge_id = r.charge_id
+    WHERE c.state <> 'open'
+    GROUP BY r.budget_id, r.period_start_ms
+) AS late
+WHERE budget_periods.budget_id = late.budget_id
+AND budget_periods.period_start_ms = late.period_start_ms
+"""
+_RELEASE_FORGOTTEN = (
+    "DELETE FROM charge_reservations WHERE EXISTS (SELECT 1 FROM charges "
+    "WHERE charges.charge_id = charge_reservations.charge_id AND charges.state <> 'open')"
+)
+_RELEASE_LOST = (
+    "DELETE FROM charge_reservations WHERE charge_id IN "
+    "(SELECT charge_id FROM charges WHERE owner = ? AND state = 'open')"
+)
+
+
+def take(
+    db: sqlite3.Connection, charge_id: str, reservations: Sequence[Reservation]
+) -> Granted | Short:
+    """Hold all of an attempt's reservations, or none of them."""
+    left: list[int] = []
+    for number, wanted in enumerate(reservations):
+        used = _take_one(db, wanted)
+        if used is None:
+            for taken in reservations[:number]:
+                place = (taken.nano_usd, taken.budget_id, taken.period_start_ms)
+                db.execute(_GIVE_BACK, place)
+            return _short(db, wanted)
+        left.append(wanted.limit_nano_usd - used)
+    for held in reservations:
+        db.execute(_HOLD, (charge_id, held.budget_id, held.period_start_ms, held.nano_usd))
+    return Granted(tuple(left))
+
+
+def peek(db: sqlite3.Connection, reservations: Sequence[Reservation]) -> Granted | Short:
+    """What `take` would answer."""
+    left: list[int] = []
+    for wanted in reservations:
+        spent, reserved = _balance(db, wanted)
+        left.append(wanted.limit_nano_usd - spent - reserved - wanted.nano_usd)
+        if wanted.hard and left[-1] < 0:
+            return _short(db, wanted)
+    return Granted(tuple(left))
+
+
+def spend(db: sqlite3.Connection, charge_id: str, cost_nano_usd: int | None) -> None:
+    """Release what a charge holds, and add its cost. Without reservations nothing happens."""
+    db.execute(_SPEND, (cost_nano_usd or 0, charge_id))
+    db.execute(_RELEASE, (charge_id,))
+
+
+def spend_bounds(db: sqlite3.Connection, owner: str) -> None:
+    """The same, at their bounds, for the open charges of a process that is gone."""
+    db.execute(_SPEND_BOUNDS, (owner,))
+    db.execute(_RELEASE_LOST, (owner,))
+
+
+def spend_forgotten(db: sqlite3.Connection) -> None:
+    """The same for charges that are settled and still hold something."""
+    if db.execute(_SPEND_FORGOTTEN).rowcount:
+        db.execute(_RELEASE_FORGOTTEN)
+
+
+def _take_one(db: sqlite3.Connection, wanted: Reservation) -> int | None:
+    """What is then spent and held of the budget; None for a refusal."""
+    place = (wanted.budget_id, wanted.period_start_ms)
+    parameters = (
+        *(wanted.nano_usd, *place),
+        *(int(wanted.hard), wanted.limit_nano_usd, wanted.nano_usd),
+    )
+    row = db.execute(_TAKE, parameters).fetchone()
+    if row is None and db.execute(_ADD_PERIOD, place).rowcount == 1:
+        row = db.execute(_TAKE, parameters).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _short(db: sqlite3.Connection, wanted: Reservation) -> Short:
+    spent, reserved = _balance(db, wanted)
+    unspent = wanted.limit_nano_usd - spent
+    return Short(wanted.budget_id, unspent - reserved, unspent)
+
+
+def _balance(db: sqlite3.Connection, wanted: Reservation) -> tuple[int, int]:
+    row = db.execute(_BALANCE, (wanted.budget_id, wanted.period_start_ms)).fetchone()
+    return row or (0, 0)
+
+
+# ------------------------------------------------------------------------------- reading
+
+_COLUMNS = "id, scope, scope_value, period, zone, limit_nano_usd, hard"
+
+
+class BudgetReader:
+    """Keeps a `Budgets` as the database has it: reads it anew whenever the keys are."""
+
+    def __init__(self) -> None:
+        self.budgets = Budgets()
+
+    async def read(self, db: aiosqlite.Connection) -> None:
+        """Raises `sqlite3.Error`."""
+        budgets = await select_budgets(db)
+        self.budgets.replace(budgets, await successors(db) if budgets else None)
+
+
+async def select_budgets(db: aiosqlite.Connection) -> list[Budget]:
+    """All budgets, by scope."""
+    query = f"SELECT {_COLUMNS} FROM budgets ORDER BY scope, scope_value, period"  # noqa: S608
+    async with db.execute(query) as rows:
+        return [budget(row) async for row in rows]
+
+
+def budget(row: Iterable[object]) -> Budget:
+    names = _COLUMNS.split(", ")
+    values: dict[str, object] = dict(zip(names, row, strict=True))
+    values["hard"] = bool(values["hard"])
+    return Budget(**values)  # type: ignore[arg-type]  # the columns have these types
+
+
+async def successors(db: aiosqlite.Connection) -> dict[str, list[str]]:
+    """All keys that each rotated key was followed by."""
+    query = "SELECT id, rotated_from FROM keys WHERE rotated_from IS NOT NULL"
+    async with db.execute(query) as rows:
+        before = {key: former async for key, former in rows}
+    found: dict[str, list[str]] = {}
+    for key in before:
+        former, seen = before.get(key), {key}
+        while former is not None and former not in seen:
+            found.setdefault(former, []).append(key)
+            seen.add(former)
+            former = before.get(former)
+    return found

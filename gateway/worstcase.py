@@ -1,0 +1,67 @@
+"""The worst case: what can an attempt cost at most, and when can nobody say?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gateway.exchange import JSON, Call
+from gateway.targets import Model
+from gateway.tokens import bound_completion_tokens, bound_prompt_tokens
+
+# What an attempt is bound to where neither the caller nor anybody's table names a longest answer.
+UNKNOWN_LIMIT_TOKENS = 16_384
+
+# What a caller asks a provider to do, and to charge for, beside answering.
+_PROVIDERS_OWN = ("web_search_options", "plugins", "mcp_servers", "search_parameters")
+_CALLERS_TOOLS = frozenset({"function", "custom"})
+
+
+def bound_nano_usd(call: Call) -> int | None:
+    """The worst case of an attempt; None where the price is unknown."""
+    model = call.chosen.model
+    if model.price is None:
+        return None
+    completion = bound_completion_tokens(call.body, model)
+    if completion is None:
+        completion = UNKNOWN_LIMIT_TOKENS * (call.body.get("n") or 1)
+    return model.price.bound_nano_usd(bound_prompt_tokens(call.body), completion)
+
+
+def unbounded(body: JSON, model: Model) -> str | None:
+    """Why `bound_nano_usd` is no upper bound; None if it is one."""
+    if model.price is None:
+        return "its price is not known"
+    if bound_completion_tokens(body, model) is None:
+        return "its longest answer is not known; send max_tokens"
+    if any(body.get(name) for name in _PROVIDERS_OWN) or any(_own_tools(body)):
+        return "tools that the provider runs cost what they will"
+    if any(_by_reference(body)):
+        return "the size of what is sent by reference is not known; send it inline"
+    return None
+
+
+def _own_tools(body: JSON) -> Iterator[bool]:
+    for tool in body.get("tools") or ():
+        yield not (isinstance(tool, Mapping) and tool.get("type") in _CALLERS_TOOLS)
+
+
+def _by_reference(body: JSON) -> Iterator[bool]:
+    """Of each part of the prompt: must the provider fetch it, or open it, to know its size?"""
+    for message in body.get("messages") or ():
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            yield isinstance(part, Mapping) and not _inline(part)
+
+
+def _inline(part: Mapping[str, object]) -> bool:
+    kind = part.get("type")
+    if kind in ("text", "refusal"):
+        return True
+    if kind in ("image_url", "image"):
+        image = part.get("image_url")
+        url = image.get("url") if isinstance(image, Mapping) else image
+        return isinstance(url, str) and url.startswith("data:")
+    if kind == "input_audio":
+        audio = part.get("input_audio")
+        return isinstance(audio, Mapping) and isinstance(audio.get("data"), str)
+    return False
