@@ -164,6 +164,38 @@ class Budgeting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redis:
+    """`[redis]`: what several processes share. `url` may be a reference."""
+
+    url: str | None = None
+    prefix: str = "sluice"
+    timeout_s: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLimits:
+    """`[limits.models.NAME]`: of one alias or model, for all its callers together."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimits:
+    """`[limits]`: defaults of each key and each team. None and 0 are no limit."""
+
+    key_rpm: int | None = None
+    key_tpm: int | None = None
+    key_concurrent: int | None = None
+    team_rpm: int | None = None
+    team_tpm: int | None = None
+    team_concurrent: int | None = None
+    expected_completion_tokens: int = 1000
+    models: Mapping[str, ModelLimits] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file."""
 
@@ -176,4 +208,6 @@ class Config:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     models: Mapping[str, Alias] = field(default_factory=dict)
     model_info: Mapping[str, ModelInfo] = field(default_factory=dict)
+    redis: Redis = Redis()
+    limits: RateLimits = RateLimits()
     policies: tuple[PolicyEntry, ...] = ()

@@ -34,6 +34,7 @@ _ABOVE_ZERO = frozenset(
         "context_window",
         "max_prompt_tokens",
         "max_completion_tokens",
+        "timeout_s",
     ]
 )
 _HIGHEST_PORT = 65535

@@ -13,6 +13,7 @@ SluiceError
 │   ├── MethodNotAllowed         405
 │   ├── BodyTooLarge             413
 │   ├── UnsupportedMediaType     415  a compressed body
+│   ├── RateLimitExceeded        429  a limit of the key, its team or the model is reached
 │   ├── BudgetExceeded           429  a hard budget has no room for the call's worst case
 │   │   └── CostUnbounded        400  a hard budget applies, and the call has no worst case
 │   ├── ClientGone               499  never seen by anyone but the ledger
@@ -95,7 +96,7 @@ class SluiceError(Exception):
         headers: dict[str, str] = {}
         if self.retry_after_s is not None:
             headers["retry-after"] = str(max(0, -int(-self.retry_after_s // 1)))
-            headers["retry-after-ms"] = str(max(0, int(self.retry_after_s * 1000)))
+            headers["retry-after-ms"] = str(max(0, -int(-self.retry_after_s * 1000 // 1)))
         if self.should_retry is not None:
             headers["x-should-retry"] = "true" if self.should_retry else "false"
         return headers
@@ -167,6 +168,13 @@ class UnsupportedMediaType(Refusal):
     kind = "unsupported_media_type"
     status = 415
     code = "unsupported_media_type"
+
+
+class RateLimitExceeded(Refusal):
+    kind = "rate_limit_exceeded"
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_error"
 
 
 class BudgetExceeded(Refusal):

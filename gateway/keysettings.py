@@ -22,7 +22,11 @@ class KeySetting:
     choices: tuple[str, ...] = ()
 
 
-SETTINGS: Mapping[str, KeySetting] = {}
+SETTINGS: Mapping[str, KeySetting] = {
+    "rpm": KeySetting(int, "Calls a minute; 0 is no limit."),
+    "tpm": KeySetting(int, "Tokens a minute, prompts and answers together; 0 is no limit."),
+    "concurrent": KeySetting(int, "Calls at once; 0 is no limit."),
+}
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 

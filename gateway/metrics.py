@@ -23,6 +23,7 @@ from gateway.budgets import BudgetOverrun
 from gateway.errors import SluiceError
 from gateway.exchange import Call
 from gateway.ledger import CallRecord
+from gateway.limits.demand import Limited
 from gateway.record import NANO
 from gateway.trace import AttemptEnded, AttemptStarted, Routed
 from gateway.usage import Usage
@@ -67,6 +68,9 @@ class Metrics:
         Gauge("sluice_in_flight", "Calls being served.", registry=self.registry).set_function(
             in_flight
         )
+        self._limited = self._counter("limited", "Calls that a limit refused.", "limit")
+        self.slots = self._gauge("concurrency_slots", "Slots that calls hold.")
+        self.redis = self._gauge("redis_available", "1 while Redis is used.")
 
     def call_ended(self, call: Call, record: CallRecord) -> None:
         """A sink of the Ledger policy."""
@@ -79,6 +83,7 @@ class Metrics:
             self._child(self._first, model).observe(record.first_event_ms / 1000)
         if record.overhead_ms is not None:
             self._overhead.observe(record.overhead_ms / 1000)
+        self._count_refusal(call)
         self._count_attempts(call)
 
     def refused(self, error: SluiceError) -> None:
@@ -88,6 +93,11 @@ class Metrics:
     def render(self) -> bytes:
         """The exposition format."""
         return generate_latest(self.registry)
+
+    def _count_refusal(self, call: Call) -> None:
+        limited = call.trace.last(Limited)
+        if limited is not None and (limit := limited.verdict.refused_by) is not None:
+            self._child(self._limited, f"{limit.scope}_{limit.kind}").inc()
 
     def _count_attempts(self, call: Call) -> None:
         target = OTHER
@@ -132,6 +142,9 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"sluice_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"sluice_{name}", text, registry=self.registry)
 
     def _histogram(
         self, name: str, text: str, buckets: tuple[float, ...], *labels: str

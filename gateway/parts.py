@@ -12,6 +12,8 @@ from gateway.directory import Directory
 from gateway.exchange import Call
 from gateway.keys import VirtualKey
 from gateway.ledger import Accounts, CallRecord
+from gateway.limits.demand import Limiter
+from gateway.limits.memory import MemoryLimiter
 from gateway.meter import Pace
 
 Sink = Callable[[Call, CallRecord], None]
@@ -35,4 +37,5 @@ class Parts:
     accounts: Accounts
     pace: Pace
     sinks: Sequence[Sink]
+    limiter: Limiter = field(default_factory=MemoryLimiter)
     budgets: Budgets = field(default_factory=Budgets)

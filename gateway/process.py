@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -25,6 +26,9 @@ from gateway.edge.chat import ChatCompletions
 from gateway.edge.pages import Admit, Live, MetricsPage, Models, Ready
 from gateway.edge.visits import Visits
 from gateway.exchange import Handler
+from gateway.limits.demand import Limiter
+from gateway.limits.memory import MemoryLimiter
+from gateway.limits.redis import RedisLimiter
 from gateway.meter import Pace
 from gateway.metrics import Metrics
 from gateway.parts import Parts, Sink
@@ -53,6 +57,7 @@ class Setting:
     off: Sequence[str]
     prepared: Prepared
     build_path: BuildPath
+    redis_url: str | None = None
     worker: bool = False
 
 
@@ -105,6 +110,7 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
             setting.providers, config.models, catalog, native.list_models, off=setting.off
         )
         metrics = Metrics(_label_names(config, setting.providers), lambda: len(visits))
+        limiter = await _limiter(setting, metrics, stack)
         parts = Parts(
             config=config,
             keyring=store.keyring,
@@ -113,6 +119,7 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
             pace=Pace(),
             budgets=store.budgets,
             sinks=_sinks(config, store, metrics),
+            limiter=limiter,
         )
         path, admit = setting.build_path(parts, lanes)
         yield build_app(
@@ -137,6 +144,25 @@ async def _lanes(providers: Sequence[ProviderEntry], native: NativeLane) -> dict
         log.info("litellm loaded in %.1f s", time.monotonic() - began)
         lanes["library"] = library
     return lanes
+
+
+async def _limiter(setting: Setting, metrics: Metrics, stack: AsyncExitStack) -> Limiter:
+    """Limits in Redis where one is configured. Only then its library is imported."""
+    memory = MemoryLimiter()
+    metrics.slots.set_function(memory.slots)
+    if setting.redis_url is None:
+        return memory
+    from gateway.store.redis import Redis, Script
+
+    settings = setting.config.redis
+    redis = Redis(setting.redis_url, prefix=settings.prefix, timeout_s=settings.timeout_s)
+    stack.push_async_callback(redis.aclose)
+    await redis.start()
+    metrics.redis.set_function(lambda: redis.available)
+    limiter = RedisLimiter(redis, Script, memory, process=secrets.token_hex(8))
+    stack.push_async_callback(limiter.aclose)
+    metrics.slots.set_function(lambda: limiter.slots() + memory.slots())
+    return limiter
 
 
 def _sinks(config: Config, store: Store, metrics: Metrics) -> list[Sink]:

@@ -10,6 +10,7 @@ import orjson
 from gateway.budgets import BudgetOverrun
 from gateway.exchange import Call
 from gateway.ledger import CallRecord
+from gateway.limits.demand import Limited
 from gateway.trace import (
     AttemptAnswered,
     AttemptEnded,
@@ -21,6 +22,19 @@ from gateway.trace import (
 )
 
 NANO = 1_000_000_000
+# The names of OpenAI's headers, so that clients which read those understand ours.
+_RATE_HEADERS = {
+    "requests": (
+        "x-ratelimit-limit-requests",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-reset-requests",
+    ),
+    "tokens": (
+        "x-ratelimit-limit-tokens",
+        "x-ratelimit-remaining-tokens",
+        "x-ratelimit-reset-tokens",
+    ),
+}
 
 
 class Attempts(NamedTuple):
@@ -96,6 +110,20 @@ def trace_headers(call_id: str, trace: Trace) -> dict[str, str]:
     costs = [ended.cost_nano_usd for ended in trace.all(AttemptEnded)]
     if costs and len(costs) == seen.made and None not in costs:
         headers["x-sluice-cost-usd"] = usd(sum(cost or 0 for cost in costs))
+    limited = trace.last(Limited)
+    return headers if limited is None else {**headers, **_rate_headers(limited)}
+
+
+def _rate_headers(limited: Limited) -> dict[str, str]:
+    """Of each kind of rate, the limit of which least is left."""
+    headers: dict[str, str] = {}
+    for kind, (limit, remaining, reset) in _RATE_HEADERS.items():
+        levels = [level for level in limited.verdict.levels if level.limit.kind == kind]
+        if levels:
+            tightest = min(levels, key=lambda level: level.remaining)
+            headers[limit] = str(tightest.limit.amount)
+            headers[remaining] = str(tightest.remaining)
+            headers[reset] = f"{tightest.reset_s:.3f}s"
     return headers
 
 

@@ -23,6 +23,7 @@ from gateway.exchange import Handler, chain
 from gateway.parts import Parts
 from gateway.providers import provider_states, resolve_providers
 from gateway.server import listen
+from gateway.sharing import redis_url
 from gateway.store.adminkey import FirstKeys
 from gateway.store.database import Prepared, administration, prepare
 from gateway.supervisor import Supervisor
@@ -42,6 +43,7 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
     providers = resolve_providers(config, os.environ, base_dir)
     states = provider_states(config, os.environ, base_dir)
     added = load_policies(config.policies, base_dir)
+    redis = redis_url(config, os.environ, base_dir)
     prepared = prepare(config.database, config.keys, base_dir)
     setting = process.Setting(
         config=config,
@@ -49,6 +51,7 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
         off=[state.name for state in states if state.entry is None],
         prepared=prepared,
         build_path=partial(_build_path, added),
+        redis_url=redis,
         worker=listen_fd is not None,
     )
     if listen_fd is not None:

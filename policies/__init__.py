@@ -9,6 +9,7 @@ from gateway.wire.requests import requested_capabilities
 from policies.account import Account
 from policies.keys import Keys
 from policies.ledger import Ledger
+from policies.limits import Limits
 from policies.retry import Retry
 from policies.route import Route
 
@@ -18,6 +19,7 @@ def request_path(parts: Parts, keys: Keys) -> list[Policy]:
     return [
         keys,  # who is calling?
         Ledger(parts.sinks),  # one row per call when it ends, refusals included
+        Limits(parts.config.limits, parts.limiter, parts.directory),  # within their rates?
         Route(parts.directory, requested_capabilities),  # may they, and which targets serve it?
         Retry(parts.config.retry),  # an attempt; again, elsewhere, or give up
         Account(parts.accounts, _spending(parts), parts.pace),  # an intent before, settled after

@@ -1,0 +1,1 @@
+"""Limits on rates: how many calls, tokens and calls at once may a key, a team or a model have?"""

@@ -1,0 +1,49 @@
+"""Sharing: what do several processes share, and may they do without?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway.config import Config, ConfigError, RateLimits
+from gateway.references import Missing, dereference
+
+_RATES = ("rpm", "tpm", "concurrent")
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def redis_url(config: Config, environ: Mapping[str, str], base_dir: Path) -> str | None:
+    """Where Redis is; None without one.
+
+    Raises `ConfigError` where it is named but missing, and where several processes would each
+    keep the configured limits for themselves.
+    """
+    url = _resolved(config, environ, base_dir)
+    if url is None and config.server.workers > 1 and has_limits(config.limits):
+        message = (
+            f"server.workers = {config.server.workers} with [limits] and without redis.url: each "
+            "process would count for itself. Set redis.url, or one worker, or no limits."
+        )
+        raise ConfigError([message])
+    return url
+
+
+def has_limits(limits: RateLimits) -> bool:
+    """Is there any limit in `[limits]`?"""
+    defaults = (getattr(limits, f"{scope}_{rate}") for scope in ("key", "team") for rate in _RATES)
+    of_models = (getattr(model, rate) for model in limits.models.values() for rate in _RATES)
+    return any(defaults) or any(of_models)
+
+
+def _resolved(config: Config, environ: Mapping[str, str], base_dir: Path) -> str | None:
+    if config.redis.url is None:
+        return None
+    url = dereference(config.redis.url, environ, base_dir)
+    if isinstance(url, Missing):
+        if url.optional:
+            return None
+        raise ConfigError([f"redis.url: {url.what} is missing"])
+    if not url.startswith(_SCHEMES):
+        # Whatever stands there may hold a password.
+        raise ConfigError([f"redis.url: must begin with {', '.join(_SCHEMES)}"])
+    return url
