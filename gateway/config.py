@@ -147,6 +147,15 @@ Place = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Idempotency:
+    """`[idempotency]`: answers to requests with an `Idempotency-Key`, kept in the database."""
+
+    enabled: bool = True
+    keep_s: float = 86_400.0
+    max_answer_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyEntry:
     """`[[policies]]`: a third-party policy. `settings` are keyword arguments of its class."""
 
@@ -210,4 +219,5 @@ class Config:
     model_info: Mapping[str, ModelInfo] = field(default_factory=dict)
     redis: Redis = Redis()
     limits: RateLimits = RateLimits()
+    idempotency: Idempotency = Idempotency()
     policies: tuple[PolicyEntry, ...] = ()

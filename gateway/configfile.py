@@ -34,6 +34,8 @@ _ABOVE_ZERO = frozenset(
         "context_window",
         "max_prompt_tokens",
         "max_completion_tokens",
+        "keep_s",
+        "max_answer_bytes",
         "timeout_s",
     ]
 )

@@ -11,6 +11,8 @@ SluiceError
 │   │   └── ProviderNotFound     404  `provider/model` names no configured provider
 │   ├── PathNotFound             404
 │   ├── MethodNotAllowed         405
+│   ├── IdempotencyConflict      409  the Idempotency-Key was used for another body
+│   ├── IdempotencyInProgress    409  its first call is running where it cannot be joined
 │   ├── BodyTooLarge             413
 │   ├── UnsupportedMediaType     415  a compressed body
 │   ├── RateLimitExceeded        429  a limit of the key, its team or the model is reached
@@ -156,6 +158,19 @@ class MethodNotAllowed(Refusal):
     kind = "method_not_allowed"
     status = 405
     code = "method_not_allowed"
+
+
+class IdempotencyConflict(Refusal):
+    kind = "idempotency_conflict"
+    status = 409
+    code = "idempotency_key_reused"
+    should_retry = False  # SDKs repeat a 409, and this one would come again
+
+
+class IdempotencyInProgress(Refusal):
+    kind = "idempotency_in_progress"
+    status = 409
+    code = "idempotency_in_progress"
 
 
 class BodyTooLarge(Refusal):

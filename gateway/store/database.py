@@ -15,6 +15,7 @@ import aiosqlite
 from gateway import config
 from gateway.store.accounts import SqlAccounts
 from gateway.store.adminkey import AdminKey
+from gateway.store.answers import SqlAnswers
 from gateway.store.budgetadmin import BudgetAdmin
 from gateway.store.budgets import BudgetReader
 from gateway.store.faults import StoreFault
@@ -101,6 +102,7 @@ class Store:
         self.budgets = budgets.budgets
         self.keyring = Keyring(reading, prepared.pepper, keys.max_stale_s, also=(budgets.read,))
         self.admin_key = AdminKey(reading, prepared.pepper)
+        self.answers = SqlAnswers(self._writer, self.leases, reading, clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
 
@@ -126,6 +128,7 @@ class Store:
             store._tasks = [
                 asyncio.create_task(store.leases.run()),
                 asyncio.create_task(store.keyring.run()),
+                asyncio.create_task(store.answers.run()),
             ]
             store._stack = stack.pop_all()
         return store
