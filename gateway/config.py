@@ -82,7 +82,23 @@ class Retry:
     base_s: float = 0.25
     max_s: float = 8.0
     max_retry_after_s: float = 30.0
+    min_attempt_s: float = 0.1
+    budget_share: float = 0.2
+    budget_least: int = 3
     rules: Mapping[str, RetryRule] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """`[health]`: when a target or a credential is benched, and for how long."""
+
+    consecutive_failures: int = 5
+    error_share: float = 0.4
+    min_attempts: int = 20
+    window_s: float = 30.0
+    bench_s: float = 5.0
+    credential_bench_s: float = 60.0
+    max_bench_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +111,7 @@ class Provider:
     api_key: str | None = None
     required: bool = False
     credentials: Mapping[str, str] = field(default_factory=dict)
+    rotate: tuple[str, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -105,13 +122,40 @@ class Provider:
     limits: Limits = Limits()
 
 
+Strategy = Literal["order", "weighted", "least_busy", "lowest_latency", "lowest_cost"]
+Sticky = Literal["no", "key", "prompt"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasTarget:
+    """One of an alias's targets, written as a table. Lower priorities come first."""
+
+    target: str
+    weight: float = 1.0
+    priority: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """`[models.NAME]`: a name of your own for one or more targets, in order of preference."""
+    """`[models.NAME]`: a name of your own for one or more targets, and how one is picked."""
 
-    targets: tuple[str, ...]
+    targets: tuple[str | AliasTarget, ...]
+    strategy: Strategy = "order"
+    sticky: Sticky = "no"
+    fallbacks: tuple[str, ...] = ()
+    fallback_on: tuple[str, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     system: str | None = None
+
+    @property
+    def members(self) -> tuple[AliasTarget, ...]:
+        """Its targets as tables; one that is a string alone has the defaults."""
+        return tuple(AliasTarget(target=t) if isinstance(t, str) else t for t in self.targets)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its targets' canonical names."""
+        return tuple(member.target for member in self.members)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +257,7 @@ class Config:
     keys: Keys = Keys()
     calls: Calls = Calls()
     retry: Retry = Retry()
+    health: Health = Health()
     budgets: Budgeting = Budgeting()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     models: Mapping[str, Alias] = field(default_factory=dict)

@@ -31,14 +31,26 @@ _ABOVE_ZERO = frozenset(
         "total_s",
         "max_line_bytes",
         "max_body_bytes",
+        "ttl_s",
+        "max_bytes",
+        "max_disk_bytes",
+        "max_entry_bytes",
         "context_window",
         "max_prompt_tokens",
         "max_completion_tokens",
         "keep_s",
         "max_answer_bytes",
         "timeout_s",
+        "consecutive_failures",
+        "min_attempts",
+        "window_s",
+        "bench_s",
+        "credential_bench_s",
+        "max_bench_s",
+        "error_share",
     ]
 )
+_SHARES = frozenset({"error_share", "budget_share"})
 _HIGHEST_PORT = 65535
 _SHORTEST_LEASE_S = 2
 # What a caller says in every request; an alias that set them would answer something else.
@@ -85,6 +97,8 @@ def _number_fault(path: tables.Path, value: float) -> str | None:
         return f"must be between 0 and {_HIGHEST_PORT}"
     if path[-1] == "lease_s" and value < _SHORTEST_LEASE_S:
         return f"must be at least {_SHORTEST_LEASE_S}: a lease is renewed every second"
+    if path[-1] in _SHARES and value > 1:
+        return "must be at most 1"
     if path[-1] in _ABOVE_ZERO and value <= 0:
         return "must be above 0"
     return "must not be negative" if value < 0 else None
@@ -99,6 +113,7 @@ def _contradictions(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]
     yield from _pepper(config)
     yield from _names(providers)
     yield from _aliases(config, providers)
+    yield from _rotations(config)
     yield from _model_info(config, providers)
     for kind in config.retry.rules:
         if kind not in RETRY_KINDS:
@@ -134,10 +149,32 @@ def _aliases(config: Config, providers: list[str]) -> Iterator[Problem]:
             yield from _canonical(path, name, providers)
         if not alias.targets:
             yield Problem((*path, "targets"), "must name at least one provider/model")
-        for target in alias.targets:
+        for target in alias.names:
             yield from _canonical((*path, "targets"), target, providers)
+        yield from _fallbacks(config, name)
         for param in _NEVER_PARAMS.intersection(alias.params):
             yield Problem((*path, "params", param), "belongs to the caller; it cannot be set here")
+
+
+def _fallbacks(config: Config, name: str) -> Iterator[Problem]:
+    alias, path = config.models[name], ("models", name)
+    others = [other for other in config.models if other != name]
+    for other in alias.fallbacks:
+        if other not in others:
+            message = f"must be another alias; {suggestion(other, others)}"
+            yield Problem((*path, "fallbacks"), message, shown(path, other))
+    for kind in alias.fallback_on:
+        if kind not in RETRY_KINDS:
+            message = f"unknown kind of error; {suggestion(kind, RETRY_KINDS)}"
+            yield Problem((*path, "fallback_on"), message, shown(path, kind))
+
+
+def _rotations(config: Config) -> Iterator[Problem]:
+    for name, provider in config.providers.items():
+        for credential in provider.rotate:
+            if credential not in provider.credentials:
+                message = f"names no credential; {suggestion(credential, provider.credentials)}"
+                yield Problem(("providers", name, "rotate"), message)
 
 
 def _model_info(config: Config, providers: list[str]) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from gateway.catalog import Catalog
-from gateway.config import Alias
+from gateway.config import Alias, Sticky, Strategy
 from gateway.errors import InvalidConfiguration, ModelNotFound, ProviderNotFound
 from gateway.inventory import Inventory, ListModels
 from gateway.keys import VirtualKey
@@ -34,11 +34,16 @@ class Resolution:
 
     An alias is granted by its own name only, and grants its targets in turn. Anything else is
     granted by the canonical name, or by the bare name where that means the same target.
+    `fallbacks` are other aliases, which a key has to be allowed by themselves.
     """
 
     alias: str | None
     grants: tuple[str, ...]
     targets: tuple[Target, ...]
+    strategy: Strategy = "order"
+    sticky: Sticky = "no"
+    fallbacks: tuple[str, ...] = ()
+    fallback_on: frozenset[str] = frozenset()
 
     def allowed_by(self, key: VirtualKey) -> bool:
         return any(key.allows(name) for name in self.grants)
@@ -127,7 +132,7 @@ class Directory:
             targets = self._alias_targets(name)
             if not targets:
                 raise ProviderNotFound(f"No provider of the model {_shown(name)} is switched on.")
-            return _Found(Resolution(alias=name, grants=(name,), targets=targets), _NEVER)
+            return _Found(self._resolution(name, targets), _NEVER)
         first, slash, rest = name.partition("/")
         if slash and rest and first in self._providers:
             return _Found(self._single(self._providers[first], rest), _NEVER)
@@ -136,6 +141,18 @@ class Directory:
             raise await self._unknown(name, key)
         resolution = self._single(owner, name)
         return _Found(replace(resolution, grants=(*resolution.grants, name)), expires_at)
+
+    def _resolution(self, name: str, targets: tuple[Target, ...]) -> Resolution:
+        alias = self._aliases[name]
+        return Resolution(
+            alias=name,
+            grants=(name,),
+            targets=targets,
+            strategy=alias.strategy,
+            sticky=alias.sticky,
+            fallbacks=alias.fallbacks,
+            fallback_on=frozenset(alias.fallback_on),
+        )
 
     def _single(self, entry: ProviderEntry, model: str) -> Resolution:
         target = self._target(entry, model)
@@ -192,20 +209,23 @@ class Directory:
     def _alias_targets(self, name: str) -> tuple[Target, ...]:
         """An alias's targets in order; those of providers that are off are left out."""
         alias = self._aliases[name]
-        parts = (target.partition("/") for target in alias.targets)
+        parts = ((member, *member.target.partition("/")) for member in alias.members)
         return tuple(
             replace(
                 self._target(self._providers[provider], model),
                 params=alias.params,
                 system=alias.system,
+                weight=member.weight,
+                priority=member.priority,
             )
-            for provider, _, model in parts
+            for member, provider, _, model in parts
             if provider in self._providers
         )
 
     def _target(self, entry: ProviderEntry, model: str) -> Target:
         known = self._catalog.model(entry.provider, model)
-        return Target(provider=entry.provider, model=known, credential=entry.default)
+        spares = tuple(entry.named[name] for name in entry.rotated)
+        return Target(provider=entry.provider, model=known, credential=entry.default, spares=spares)
 
     # ------------------------------------------------------------------------- credentials
 
@@ -213,7 +233,9 @@ class Directory:
         if not key.credentials:
             return resolution
         targets = tuple(
-            replace(target, credential=self._credential(target.provider.name, key))
+            replace(target, credential=self._credential(target.provider.name, key), spares=())
+            if target.provider.name in key.credentials
+            else target
             for target in resolution.targets
         )
         return replace(resolution, targets=targets)

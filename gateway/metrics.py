@@ -7,7 +7,8 @@ new time series.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from prometheus_client import (
@@ -19,6 +20,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from gateway.breaker import State
 from gateway.budgets import BudgetOverrun
 from gateway.errors import SluiceError
 from gateway.exchange import Call
@@ -29,6 +31,7 @@ from gateway.trace import AttemptEnded, AttemptStarted, Routed
 from gateway.usage import Usage
 
 OTHER = "other"
+_BENCHED: Mapping[State, float] = {"closed": 0.0, "probing": 0.5, "benched": 1.0}
 M = TypeVar("M", Counter, Histogram)
 
 # No second series beside each one: nobody reads them.
@@ -65,6 +68,12 @@ class Metrics:
         self._overhead = self._histogram(
             "overhead_seconds", "Time until the answer that no provider took.", _FAST_S
         )
+        self._benched = Gauge(
+            "sluice_target_benched",
+            "1 while no calls are sent to a target for its failures, 0.5 while one is to tell.",
+            ("target",),
+            registry=self.registry,
+        )
         Gauge("sluice_in_flight", "Calls being served.", registry=self.registry).set_function(
             in_flight
         )
@@ -85,6 +94,11 @@ class Metrics:
             self._overhead.observe(record.overhead_ms / 1000)
         self._count_refusal(call)
         self._count_attempts(call)
+
+    def watch_health(self, targets: Collection[str], state: Callable[[str], State]) -> None:
+        """Show the state of these targets whenever somebody asks."""
+        for name in targets:
+            self._benched.labels(name).set_function(partial(_benched, name, state))
 
     def refused(self, error: SluiceError) -> None:
         """A request that did not become a call: no key, or not a request at all."""
@@ -150,3 +164,7 @@ class Metrics:
         self, name: str, text: str, buckets: tuple[float, ...], *labels: str
     ) -> Histogram:
         return Histogram(f"sluice_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+def _benched(name: str, state: Callable[[str], State]) -> float:
+    return _BENCHED[state(name)]

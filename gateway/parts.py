@@ -10,6 +10,7 @@ from gateway.budgets import Budgets
 from gateway.config import Config
 from gateway.directory import Directory
 from gateway.exchange import Call
+from gateway.health import Health
 from gateway.keys import VirtualKey
 from gateway.ledger import Accounts, CallRecord
 from gateway.limits.demand import Limiter
@@ -36,6 +37,7 @@ class Parts:
     directory: Directory
     accounts: Accounts
     pace: Pace
+    health: Health
     sinks: Sequence[Sink]
     limiter: Limiter = field(default_factory=MemoryLimiter)
     budgets: Budgets = field(default_factory=Budgets)

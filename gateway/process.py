@@ -26,6 +26,7 @@ from gateway.edge.chat import ChatCompletions
 from gateway.edge.pages import Admit, Live, MetricsPage, Models, Ready
 from gateway.edge.visits import Visits
 from gateway.exchange import Handler
+from gateway.health import Health
 from gateway.limits.demand import Limiter
 from gateway.limits.memory import MemoryLimiter
 from gateway.limits.redis import RedisLimiter
@@ -111,12 +112,15 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         )
         metrics = Metrics(_label_names(config, setting.providers), lambda: len(visits))
         limiter = await _limiter(setting, metrics, stack)
+        health = Health(config.health)
+        metrics.watch_health(_target_names(config, setting.providers), health.state)
         parts = Parts(
             config=config,
             keyring=store.keyring,
             directory=directory,
             accounts=store.accounts,
             pace=Pace(),
+            health=health,
             budgets=store.budgets,
             sinks=_sinks(config, store, metrics),
             limiter=limiter,
@@ -174,9 +178,12 @@ def _sinks(config: Config, store: Store, metrics: Metrics) -> list[Sink]:
 
 def _label_names(config: Config, providers: Sequence[ProviderEntry]) -> set[str]:
     """The names that may be metric labels: aliases, their targets, and listed models."""
+    return {*config.models, *_target_names(config, providers)}
+
+
+def _target_names(config: Config, providers: Sequence[ProviderEntry]) -> set[str]:
     listed = {f"{entry.provider.name}/{model}" for entry in providers for model in entry.models}
-    targets = {target for alias in config.models.values() for target in alias.targets}
-    return {*config.models, *targets, *listed}
+    return {*listed, *(target for alias in config.models.values() for target in alias.names)}
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

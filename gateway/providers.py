@@ -125,6 +125,7 @@ class _Resolution:
                 "default", api_key.get("api_key", ""), self._values(settings.secrets)
             ),
             named={name: Credential(name, secret) for name, secret in named.items()},
+            rotated=tuple(name for name in settings.rotate if name in named),
             models=settings.models,
             list_models=settings.list_models,
         )

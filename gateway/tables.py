@@ -73,6 +73,8 @@ def settings(cls: type, path: Path = ()) -> Iterator[Setting]:
             factory = item.default_factory
             default = item.default if factory is MISSING else factory()
             yield Setting(here, hint, default)
+            if get_origin(hint) is tuple and (table := table_of(_element(hint))):
+                yield from settings(table, (*here, "[]"))
 
 
 def dotted(path: Path) -> str:
@@ -147,7 +149,7 @@ class TableReader:
         return values
 
     def _value(self, hint: Any, value: Any, path: Path) -> Any:
-        hint = _inner(hint)
+        hint = _either(_inner(hint), value)
         origin = get_origin(hint)
         if hint is Any:
             return value
@@ -167,9 +169,10 @@ class TableReader:
         if not isinstance(value, list):
             raise _Misfit(_wrong(path, value, "an array"))
         element = _element(hint)
-        if is_dataclass(element):
+        if is_dataclass(element) or table_of(element):
             numbered = ((*path, str(number)) for number in range(1, len(value) + 1))
-            return tuple(map(self._value, [element] * len(value), value, numbered))
+            read = map(self._value, [element] * len(value), value, numbered)
+            return tuple(item for item in read if item is not None)
         return tuple(self._value(element, item, path) for item in value)
 
     def _scalar(self, hint: Any, value: Any, path: Path) -> Any:
@@ -194,9 +197,24 @@ class TableReader:
 
 def _inner(hint: Any) -> Any:
     """`X` of `X | None`: TOML has no null."""
-    if get_origin(hint) in (Union, UnionType):
+    if get_origin(hint) in (Union, UnionType) and type(None) in get_args(hint):
         return next(arg for arg in get_args(hint) if arg is not type(None))
     return hint
+
+
+def table_of(hint: Any) -> Any:
+    """The dataclass in `X | Dataclass`, which is written as either; else None."""
+    if get_origin(hint) not in (Union, UnionType):
+        return None
+    return next((arg for arg in get_args(hint) if is_dataclass(arg)), None)
+
+
+def _either(hint: Any, value: object) -> Any:
+    """`X | Dataclass`, decided by what was written."""
+    table = table_of(hint)
+    if table is None:
+        return hint
+    return table if isinstance(value, Mapping) else get_args(hint)[0]
 
 
 def _element(hint: Any) -> Any:

@@ -62,12 +62,14 @@ class Provider:
 class ProviderEntry:
     """A provider that is switched on: its own credential, those that keys are bound to, its models.
 
+    `rotated` names those of `named` that serve in turn with the default one.
     `models` are known without asking; with `list_models` its `/v1/models` is asked as well.
     """
 
     provider: Provider
     default: Credential
     named: Mapping[str, Credential] = field(default_factory=dict)
+    rotated: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     list_models: bool = False
 
@@ -93,13 +95,23 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where one attempt goes. `params` and `system` are the alias's, joined to the caller's."""
+    """Where one attempt goes. `params` and `system` are the alias's, joined to the caller's.
+
+    `weight` and `priority` are its place in the alias; `spares` are further credentials that serve
+    in turn. `fallback` names the other alias that it was borrowed from, and `fallback_on` the kinds
+    of errors that lead there: none means all after which another target may be tried.
+    """
 
     provider: Provider
     model: Model
     credential: Credential
     params: Mapping[str, Any] = field(default_factory=dict)
     system: str | None = None
+    weight: float = 1.0
+    priority: int = 0
+    spares: tuple[Credential, ...] = ()
+    fallback: str | None = None
+    fallback_on: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:

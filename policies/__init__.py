@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.exchange import Policy
 from gateway.parts import Parts
+from gateway.picking import Picker
 from gateway.spending import Spending
 from gateway.wire.requests import requested_capabilities
 from policies.account import Account
@@ -20,8 +21,8 @@ def request_path(parts: Parts, keys: Keys) -> list[Policy]:
         keys,  # who is calling?
         Ledger(parts.sinks),  # one row per call when it ends, refusals included
         Limits(parts.config.limits, parts.limiter, parts.directory),  # within their rates?
-        Route(parts.directory, requested_capabilities),  # may they, and which targets serve it?
-        Retry(parts.config.retry),  # an attempt; again, elsewhere, or give up
+        Route(parts.directory, requested_capabilities, Picker(parts.health)),  # may they; which?
+        Retry(parts.config.retry, parts.health),  # an attempt; again, elsewhere, or give up
         Account(parts.accounts, _spending(parts), parts.pace),  # an intent before, settled after
     ]
 

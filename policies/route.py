@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from gateway.directory import Directory
-from gateway.errors import CapabilityMissing, ModelNotAllowed
+from gateway.directory import Directory, Resolution
+from gateway.errors import CapabilityMissing, ModelNotAllowed, ProviderNotFound
 from gateway.exchange import JSON, Call, Handler, Reply
+from gateway.keys import VirtualKey
+from gateway.picking import Picker
 from gateway.targets import Target
 from gateway.trace import Routed, Skipped
 
@@ -17,13 +20,17 @@ _OTHER_NAMES = {"max_tokens": "max_completion_tokens", "max_completion_tokens": 
 class Route:
     """Finds the targets of the model that was asked for, and passes over the incapable ones.
 
-    `needs` tells what a body asks of a model: names of `Model`'s capabilities. An alias's
-    parameters and system message are joined to the caller's; the caller's win.
+    `needs` tells what a body asks of a model: names of `Model`'s capabilities. `picker` puts the
+    targets in order. An alias's parameters and system message are joined to the caller's; the
+    caller's win. Targets of its fallbacks come after its own, if the key may use those aliases.
     """
 
-    def __init__(self, directory: Directory, needs: Callable[[JSON], frozenset[str]]) -> None:
+    def __init__(
+        self, directory: Directory, needs: Callable[[JSON], frozenset[str]], picker: Picker
+    ) -> None:
         self._directory = directory
         self._needs = needs
+        self._picker = picker
 
     async def __call__(self, call: Call, call_next: Handler) -> Reply:
         if call.key is None:
@@ -35,9 +42,33 @@ class Route:
             )
         body = joined(call.body, resolution.targets[0])
         targets = self._capable(call, body, resolution.targets)
+        targets = self._picker.order(call, resolution, targets)
+        if resolution.fallbacks:
+            borrowed = await self._borrowed(call, call.key, body, resolution)
+            targets = self._picker.healthy_first([*targets, *borrowed])
         names = tuple(target.name for target in targets)
         call.trace.add(Routed(call.model, resolution.alias, names))
         return await call_next(call.with_(candidates=targets, body=body))
+
+    async def _borrowed(
+        self, call: Call, key: VirtualKey, body: JSON, resolution: Resolution
+    ) -> list[Target]:
+        """The targets of the fallbacks: an alias that cannot serve this call is passed over."""
+        found: list[Target] = []
+        for name in resolution.fallbacks:
+            try:
+                other = await self._directory.resolve(name, key)
+                if not other.allowed_by(key):
+                    call.trace.add(Skipped(name, "not allowed"))
+                    continue
+                able = self._capable(call, body, other.targets)
+            except (ProviderNotFound, CapabilityMissing):
+                continue
+            found += [
+                replace(target, fallback=name, fallback_on=resolution.fallback_on)
+                for target in self._picker.order(call, other, able)
+            ]
+        return found
 
     def _capable(self, call: Call, body: JSON, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         needs = self._needs(body)

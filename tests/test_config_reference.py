@@ -55,7 +55,7 @@ def test_the_file_works_with_everything_switched_on(tmp_path: Path) -> None:
 
 def test_what_is_active_changes_no_default() -> None:
     active = load(FILE, {})
-    for name in ("server", "database", "keys", "calls", "retry"):
+    for name in ("server", "database", "keys", "calls", "retry", "health"):
         assert getattr(active, name) == getattr(Config(), name)
 
 

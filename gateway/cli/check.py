@@ -51,7 +51,7 @@ def check(config_path: Path, as_json: bool) -> None:
     states = provider_states(config, os.environ, config_path.parent)
     providers = [_provider(state, catalog) for state in states]
     on = {state.name for state in states if state.entry is not None}
-    aliases = [_alias(name, alias.targets, on) for name, alias in config.models.items()]
+    aliases = [_alias(name, alias.names, on) for name, alias in config.models.items()]
     if as_json:
         print_json({"config": str(config_path), "providers": providers, "models": aliases})
         return

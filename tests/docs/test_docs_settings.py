@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 
 from gateway.config import Config
-from gateway.tables import Setting, dotted, settings
+from gateway.tables import Setting, dotted, settings, table_of
 from tests.docs.documents import ROOT, Document, codes
 
 CONFIGURATION = Document.read("docs/configuration.md")
@@ -23,6 +23,8 @@ def type_text(hint: Any) -> str:
     if get_origin(hint) is Literal:
         *names, last = (f'`"{name}"`' for name in get_args(hint))
         return f"{', '.join(names)} or {last}"
+    if get_origin(hint) is tuple and table_of(get_args(hint)[0]):
+        return "array of strings or tables"
     if get_origin(hint) is tuple:
         return f"array of {_TYPES[get_args(hint)[0]]}s"
     if get_origin(hint) is Mapping or (get_origin(hint) and len(get_args(hint)) == 2):

@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from gateway.config import Health as HealthSettings
 from gateway.config import Retry as Settings
 from gateway.config import RetryRule
 from gateway.errors import (
@@ -28,6 +29,7 @@ from gateway.errors import (
     error_classes,
 )
 from gateway.exchange import Call, Completion, Reply, Stream
+from gateway.health import Health
 from gateway.targets import Target
 from gateway.trace import AttemptStarted, Paused
 from policies.retry import DEFAULT_RULES, Retry
@@ -48,6 +50,7 @@ class Run:
         deadline_s: float = 1000.0,
         takes_s: float = 0.0,
         jitter: float = 1.0,
+        health: Health | None = None,
         **settings: float | dict[str, RetryRule],
     ) -> None:
         self.clock = Clock()
@@ -56,6 +59,7 @@ class Run:
         self._takes_s = takes_s
         self._policy = Retry(
             Settings(**settings),  # type: ignore[arg-type]
+            health or Health(HealthSettings(), clock=self.clock),
             clock=self.clock,
             sleep=self.clock.sleep,
             jitter=lambda: jitter,
@@ -212,7 +216,8 @@ async def test_a_provider_that_says_when_to_come_back_is_obeyed(
         (30.0, 1000.0, "aa"),  # the configured most
         (30.1, 1000.0, "a"),
         (math.inf, 1000.0, "a"),
-        (4.9, 5.0, "aa"),
+        (4.8, 5.0, "aa"),
+        (4.95, 5.0, "a"),  # it would have too little time
         (5.0, 5.0, "a"),  # it would be due at the deadline
     ],
 )

@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
+from gateway.config import Health as Settings
 from gateway.directory import Resolution
 from gateway.errors import CapabilityMissing, ModelNotAllowed, ModelNotFound
 from gateway.exchange import JSON, Call
+from gateway.health import Health
 from gateway.keys import VirtualKey
+from gateway.picking import Picker
 from gateway.targets import Target
 from gateway.trace import Routed, Skipped
 from gateway.wire.requests import requested_capabilities
 from policies.route import Route, joined
 from tests.builders import Answers, call, completion, target
+from tests.fakes.clock import Clock
 
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 IMAGE = [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]
@@ -36,7 +40,8 @@ class Directory:
 
 
 def route(*targets: Target, alias: str | None = None) -> Route:
-    return Route(Directory(*targets, alias=alias), requested_capabilities)  # type: ignore[arg-type]
+    picker = Picker(Health(Settings(), clock=Clock()))
+    return Route(Directory(*targets, alias=alias), requested_capabilities, picker)  # type: ignore[arg-type]
 
 
 async def passed(policy: Route, asked: Call) -> Call:

@@ -1,0 +1,212 @@
+"""Health: which targets are sick, which credentials are refused, and how busy are they?
+
+A target (`provider/model`) is judged by failures that are its own: connection, time-out,
+overload, server error, an answer that cannot be read. A credential is benched by itself, on an
+empty account, a refused key or a missing permission (that one for its model only): its target may
+be well with another one. Nothing else counts: neither what the caller asked for, nor a rate limit,
+nor a refusal of ours, nor a time-out at the caller's own deadline.
+
+A stream's first event ends a probe; whether it succeeded is known when it closes. All state is in
+this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Hashable
+from types import TracebackType
+
+from gateway.breaker import Breaker, Rules, State
+from gateway.config import Health as Settings
+from gateway.errors import UpstreamFailure, UpstreamTimeout
+from gateway.exchange import Completion, Ending, Reply
+from gateway.load import Load
+from gateway.targets import Target
+
+SICK = frozenset({"connection", "timeout", "overloaded", "server_error", "response_parsing"})
+BENCHED = frozenset({"quota_exceeded", "authentication", "permission"})
+
+_KEPT = 4096  # breakers; callers name models as they like
+_AT_DEADLINE_S = 0.05  # a loop's timers are not exact
+
+
+class Health:
+    """What this process knows of targets and credentials. Only failures make it remember."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        load: Load | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.clock = clock or _loop_time
+        self.load = load or Load(self.clock)
+        self._targets = _Breakers(
+            Rules(
+                consecutive_failures=settings.consecutive_failures,
+                error_share=settings.error_share,
+                min_attempts=settings.min_attempts,
+                window_s=settings.window_s,
+                bench_s=settings.bench_s,
+                max_bench_s=settings.max_bench_s,
+            ),
+            self.clock,
+        )
+        self._credentials = _Breakers(
+            Rules(
+                consecutive_failures=1,
+                error_share=1.0,
+                min_attempts=1,
+                window_s=settings.window_s,
+                bench_s=settings.credential_bench_s,
+                max_bench_s=settings.max_bench_s,
+            ),
+            self.clock,
+        )
+
+    def usable(self, target: Target) -> bool:
+        """May an attempt go there now? Changes nothing."""
+        breakers = self._of(target)
+        return not breakers or all(breaker.usable(self.clock()) for breaker in breakers)
+
+    def benched_at(self, target: Target) -> float:
+        """Since when it is benched, on the loop's clock; infinity if it is not."""
+        since = [b.benched_at for b in self._of(target) if b.benched_at is not None]
+        return max(since, default=math.inf)
+
+    def state(self, name: str) -> State:
+        """The state of a target by its canonical name."""
+        breaker = self._targets.known.get(name)
+        return breaker.state(self.clock()) if breaker else "closed"
+
+    def attempt(self, target: Target, deadline: float) -> Attempt:
+        """To be entered around one attempt. `deadline` is the call's, on the loop's clock."""
+        return Attempt(self, target, deadline)
+
+    def _of(self, target: Target) -> list[Breaker]:
+        """The breakers that speak about a target: none while nothing of it has failed."""
+        found: list[Breaker] = []
+        if self._targets.known and (breaker := self._targets.known.get(target.name)):
+            found.append(breaker)
+        if self._credentials.known:
+            known = self._credentials.known
+            found += [known[key] for key in _credential_keys(target) if key in known]
+        return found
+
+    def sick(self, target: Target) -> Breaker:
+        """The target's breaker, made at its first failure."""
+        return self._targets.make(target.name)
+
+    def refused(self, target: Target, kind: str) -> Breaker:
+        """The breaker of its credential: of a missing permission, for this model only."""
+        everywhere, here = _credential_keys(target)
+        return self._credentials.make(here if kind == "permission" else everywhere)
+
+
+class Attempt:
+    """One attempt under observation. Leaving its `with` by an exception reports it.
+
+    `answered` reports a reply; a stream goes on being observed until it closes.
+    """
+
+    __slots__ = ("_began", "_breakers", "_deadline", "_health", "_name", "_probes", "_target")
+
+    def __init__(self, health: Health, target: Target, deadline: float) -> None:
+        self._health = health
+        self._target = target
+        self._deadline = deadline
+        self._name = target.name
+
+    def __enter__(self) -> Attempt:
+        health = self._health
+        self._began = health.clock()
+        self._breakers = [(b, b.epoch) for b in health._of(self._target)]
+        self._probes = [b for b, _ in self._breakers if b.benched_at is not None]
+        for breaker in self._probes:
+            breaker.probes += 1
+        health.load.started(self._name)
+        return self
+
+    def answered(self, reply: Reply) -> Reply:
+        """The answer, or a stream's first event, is here."""
+        now = self._health.clock()
+        self._health.load.answered(self._name, now - self._began, now)
+        if isinstance(reply, Completion):
+            self._health.load.ended(self._name)
+            self._succeeded(now)
+        else:
+            for breaker, epoch in self._breakers:
+                if breaker.benched_at is not None:  # it lives; how the stream ends is told later
+                    breaker.succeeded(now, epoch)
+            reply.on_close(self._streamed)
+        return reply
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for breaker in self._probes:
+            breaker.probes -= 1
+        if error is not None:
+            self._health.load.ended(self._name)
+            self._failed(error)
+
+    async def _streamed(self, ending: Ending) -> None:
+        self._health.load.ended(self._name)
+        if ending.error is None:
+            self._succeeded(self._health.clock())
+        else:
+            self._failed(ending.error)
+
+    def _succeeded(self, now: float) -> None:
+        for breaker, epoch in self._breakers:
+            breaker.succeeded(now, epoch)
+
+    def _failed(self, error: BaseException) -> None:
+        if not isinstance(error, UpstreamFailure) or self._at_the_deadline(error):
+            return
+        if error.kind in SICK:
+            breaker = self._health.sick(self._target)
+        elif error.kind in BENCHED:
+            breaker = self._health.refused(self._target, error.kind)
+        else:
+            return
+        epoch = next((e for b, e in self._breakers if b is breaker), 0)
+        breaker.failed(self._health.clock(), epoch, error.retry_after_s or 0.0)
+
+    def _at_the_deadline(self, error: UpstreamFailure) -> bool:
+        """A time-out that the caller's own deadline made says nothing about the target."""
+        if not isinstance(error, UpstreamTimeout):
+            return False
+        return self._health.clock() >= self._deadline - _AT_DEADLINE_S
+
+
+class _Breakers:
+    """Breakers by key: those that have something to remember."""
+
+    def __init__(self, rules: Rules, clock: Callable[[], float]) -> None:
+        self.known: dict[Hashable, Breaker] = {}
+        self._rules = rules
+        self._clock = clock
+
+    def make(self, key: Hashable) -> Breaker:
+        breaker = self.known.get(key)
+        if breaker is None:
+            if len(self.known) >= _KEPT:
+                del self.known[next(iter(self.known))]
+            breaker = self.known[key] = Breaker(self._rules, self._clock())
+        return breaker
+
+
+def _credential_keys(target: Target) -> tuple[Hashable, Hashable]:
+    whole = (target.provider.name, target.credential.name)
+    return whole, (*whole, target.model.name)
+
+
+def _loop_time() -> float:
+    """The clock of deadlines."""
+    return asyncio.get_running_loop().time()
