@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from gateway.config import Server as Settings
 from gateway.edge.visits import Visits
+from gateway.protocol import StrictProtocol
 
 log = logging.getLogger("sluice")
 
@@ -36,7 +37,7 @@ class Server(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
-                http="httptools",
+                http=StrictProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,

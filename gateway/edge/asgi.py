@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.errors import BodyTooLarge, Draining, SluiceError, UnsupportedMediaType
 
+HANG_UP = "sluice.hang_up"
 _CREDENTIAL_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"}
 )
@@ -60,6 +61,17 @@ def from_loopback(scope: Scope) -> bool:
     forwarded = header(scope, b"x-forwarded-for") or header(scope, b"forwarded")
     local = client is not None and (client[0].startswith("127.") or client[0] == "::1")
     return local and not forwarded
+
+
+def hang_up_of(scope: Scope) -> Callable[[], None]:
+    """What cuts the client's connection (`gateway.protocol`); nothing behind another server."""
+    extension = scope.get("extensions", {}).get(HANG_UP)
+    abort: Callable[[], None] = extension["abort"] if extension else _nothing
+    return abort
+
+
+def _nothing() -> None:
+    pass
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:

@@ -19,6 +19,7 @@ from gateway.config import Config
 from gateway.edge.asgi import (
     ClientLeft,
     credential,
+    hang_up_of,
     new_call_id,
     plain_headers,
     read_body,
@@ -55,7 +56,7 @@ class ChatCompletions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call_id, trace = new_call_id(), Trace()
-        visit = Visit(self._visits)
+        visit = Visit(self._visits, hang_up_of(scope))
         try:
             with visit:
                 call = await self._call(scope, receive, call_id, trace)
@@ -120,7 +121,9 @@ class ChatCompletions:
         def headers() -> dict[str, str]:
             return trace_headers(call.id, call.trace)
 
-        client = EventStream(send, headers, self._server, call.deadline, visit.cancel)
+        client = EventStream(
+            send, headers, self._server, call.deadline, visit.cancel, visit.hang_up
+        )
         try:
             reply = await self._path(call)
             if isinstance(reply, Completion):

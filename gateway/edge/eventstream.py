@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 import orjson
 from starlette.types import Send
@@ -36,6 +35,7 @@ class EventStream:
         settings: Server,
         deadline: float,
         expire: Callable[[str], None],
+        hang_up: Callable[[], None],
     ) -> None:
         self.started = False
         self._send = send
@@ -43,6 +43,7 @@ class EventStream:
         self._settings = settings
         self._deadline = deadline
         self._expire = expire
+        self._hang_up = hang_up
         self._sending = False
         self._loop = asyncio.get_running_loop()
         self._last_at = self._loop.time()
@@ -62,12 +63,14 @@ class EventStream:
     async def fail(self, error: SluiceError) -> None:
         """Something went wrong after the head was sent: an error event, and never `[DONE]`.
 
-        A client that does not read is not waited for: the server closes its connection.
+        A client that does not read is not waited for: its connection is cut.
         """
         event = b"data: " + orjson.dumps(error.body()) + b"\n\n"
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_LAST_WORDS_S):
                 await self._write(event, last=True)
+        except TimeoutError:
+            self._hang_up()
 
     def stop(self) -> None:
         """No more heartbeats. Idempotent."""

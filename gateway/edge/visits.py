@@ -8,6 +8,7 @@ returns when all have settled.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 from starlette.types import Receive
@@ -16,10 +17,14 @@ from gateway.errors import Draining
 
 
 class Visit:
-    """One request being served by the current task. `reason` says why it was cancelled."""
+    """One request being served by the current task.
 
-    def __init__(self, visits: Visits) -> None:
+    `reason` says why it was cancelled. `hang_up` cuts the connection, whatever is unsent.
+    """
+
+    def __init__(self, visits: Visits, hang_up: Callable[[], None]) -> None:
         self.reason: str | None = None
+        self.hang_up = hang_up
         self._visits = visits
         self._task = asyncio.current_task()
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -59,9 +59,12 @@ def connect(
         check_same_thread=False,
         cached_statements=_CACHED_STATEMENTS,
     )
-    _use_wal(db, busy_timeout_s)
-    for pragma in _pragmas(synchronous):
-        db.execute(pragma)
+    with ExitStack() as stack:
+        stack.callback(db.close)  # Python 3.13 warns of a connection that was left open
+        _use_wal(db, busy_timeout_s)
+        for pragma in _pragmas(synchronous):
+            db.execute(pragma)
+        stack.pop_all()
     return db
 
 

@@ -104,7 +104,7 @@ async def test_a_drain_without_calls_is_over_at_once() -> None:
     visits = Visits()
     async with asyncio.timeout(1):
         await visits.finish(60.0)
-    with pytest.raises(Draining), Visit(visits):
+    with pytest.raises(Draining), Visit(visits, lambda: None):
         raise AssertionError("entered")
 
 
@@ -113,7 +113,7 @@ async def test_the_first_reason_for_a_cancellation_counts() -> None:
 
     async def serve() -> None:
         try:
-            with Visit(visits) as visit:
+            with Visit(visits, lambda: None) as visit:
                 visits_here.append(visit)
                 entered.set()
                 await asyncio.Event().wait()

@@ -122,6 +122,7 @@ async def test_the_claim_of_a_dead_process_is_free(
         leases = Leases(writer, 5.0, clock)
         await leases.renew()
         other = SqlAnswers(writer, leases, db, clock)
+        assert await other.peek("k1", "order-1") is None
         assert await other.claim(claim("call_2")) is None
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -33,8 +33,10 @@ async def store(prepared: Prepared) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def committed(prepared: Prepared) -> Rows:
-    return Rows(prepared.path)
+def committed(prepared: Prepared) -> Iterator[Rows]:
+    rows = Rows(prepared.path)
+    yield rows
+    rows.close()
 
 
 def test_preparing_makes_everything_and_repeats_harmlessly(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ HEAD = available()[-1][0]
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> sqlite3.Connection:
-    return connect(tmp_path / "empty.db")
+def empty(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(connect(tmp_path / "empty.db")) as db:
+        yield db
 
 
 def tables(db: sqlite3.Connection) -> set[str]:
@@ -42,7 +45,8 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
 
     def start() -> None:
         try:
-            migrate(connect(tmp_path / "raced.db"))
+            with closing(connect(tmp_path / "raced.db")) as db:
+                migrate(db)
         except sqlite3.Error as error:
             faults.append(error)
 
@@ -52,8 +56,9 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert faults == []
-    applied = connect(tmp_path / "raced.db").execute("SELECT version FROM schema_version")
-    assert applied.fetchall() == [(number,) for number, _ in available()]
+    with closing(connect(tmp_path / "raced.db")) as db:
+        applied = db.execute("SELECT version FROM schema_version").fetchall()
+    assert applied == [(number,) for number, _ in available()]
 
 
 @pytest.mark.parametrize("check", [migrate, require_head])

@@ -21,7 +21,7 @@ def test_a_single_row_takes_the_cheaper_text() -> None:
     db = sqlite3.connect(":memory:")
     statements: list[str] = []
     db.set_trace_callback(statements.append)
-    both = Statement(1, lambda values: "VALUES " + values, "SELECT ?1")
+    both = Statement(1, lambda values: "VALUES " + values, "SELECT ?")
     both.execute(db, [(number,) for number in range(5)])
     assert statements == ["VALUES (0), (1), (2), (3)", "SELECT 4"]
     db.close()

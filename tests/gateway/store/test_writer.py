@@ -16,7 +16,9 @@ from tests.gateway.store.entries import Gate, Rows, until
 
 def _write(db: sqlite3.Connection, names: Sequence[str]) -> str:
     for name in names:
-        db.execute("INSERT INTO teams VALUES (?, '{}', 0)", (name,))
+        db.execute(
+            "INSERT INTO teams (name, credentials, created_at_ms) VALUES (?, '{}', 0)", (name,)
+        )
         if name == "refused":
             raise OperationRefused
     return "written"
