@@ -23,6 +23,7 @@ from gateway import figures
 from gateway.config import ConfigError, ModelInfo
 from gateway.targets import Model, Provider
 from gateway.terms import price_under_terms
+from gateway.tokenizers import tokenizer_of
 
 Entry = Mapping[str, Any]
 
@@ -128,7 +129,8 @@ class Catalog:
             return _model(provider, family, name, entry)
         if info.like is not None:
             family, entry = self._like(info.like) or (family, entry)
-        return _corrected(_model(provider, family, name, _repriced(entry, info)), info)
+        model = _model(provider, family, name, _repriced(entry, info))
+        return _corrected(replace(model, tokenizer=tokenizer_of(info.like or name)), info)
 
     def _like(self, name: str) -> tuple[str, Entry] | None:
         """`like` names a model as `kind/model`, or as the table does where that has no slash."""
@@ -206,6 +208,7 @@ def _model(provider: Provider, family: str, name: str, entry: Entry) -> Model:
         audio=_supports(entry, "audio_input", "audio"),
         tools=_supports(entry, "function_calling"),
         json_schema=_supports(entry, "response_schema"),
+        tokenizer=tokenizer_of(name),
         price=price_under_terms(provider, family, entry),
     )
 
@@ -232,9 +235,10 @@ def _supports(entry: Entry, ability: str, modality: str | None = None) -> bool |
 
 def _corrected(model: Model, info: ModelInfo) -> Model:
     names = ("context_window", "max_prompt_tokens", "max_completion_tokens")
+    counting = ("tokenizer", "characters_per_token")
     given = {
         name: value
-        for name in (*names, "vision", "audio", "tools", "json_schema")
+        for name in (*names, *counting, "vision", "audio", "tools", "json_schema")
         if (value := getattr(info, name)) is not None
     }
     return replace(model, **given)

@@ -146,6 +146,7 @@ class Alias:
     fallback_on: tuple[str, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     system: str | None = None
+    context: Literal["lenient", "strict", "oldest", "middle"] | None = None
 
     @property
     def members(self) -> tuple[AliasTarget, ...]:
@@ -169,6 +170,8 @@ class ModelInfo:
     context_window: int | None = None
     max_prompt_tokens: int | None = None
     max_completion_tokens: int | None = None
+    tokenizer: Literal["o200k_base", "cl100k_base"] | None = None
+    characters_per_token: float | None = None
     vision: bool | None = None
     audio: bool | None = None
     tools: bool | None = None
@@ -249,6 +252,16 @@ class RateLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """`[context]`: prompts that no target's window holds, and how tokens are counted."""
+
+    strategy: Literal["lenient", "strict", "oldest", "middle"] = "lenient"
+    reserve_output_tokens: int = 1024
+    characters_per_token: float = 3.0
+    mixed_characters_per_token: float = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file."""
 
@@ -262,6 +275,7 @@ class Config:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     models: Mapping[str, Alias] = field(default_factory=dict)
     model_info: Mapping[str, ModelInfo] = field(default_factory=dict)
+    context: Context = Context()
     redis: Redis = Redis()
     limits: RateLimits = RateLimits()
     idempotency: Idempotency = Idempotency()

@@ -38,6 +38,8 @@ _ABOVE_ZERO = frozenset(
         "context_window",
         "max_prompt_tokens",
         "max_completion_tokens",
+        "characters_per_token",
+        "mixed_characters_per_token",
         "keep_s",
         "max_answer_bytes",
         "timeout_s",

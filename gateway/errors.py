@@ -3,7 +3,8 @@
 SluiceError
 ├── Refusal                      ours: the call was not sent, or not sent again
 │   ├── InvalidRequest           400  the body is not a chat completion request
-│   │   └── CapabilityMissing    400  no target of the model can do what is asked
+│   │   ├── CapabilityMissing    400  no target of the model can do what is asked
+│   │   └── ContextLengthExceeded  400  no target's context window holds the prompt
 │   ├── InvalidKey               401  no, unknown, revoked or expired virtual key
 │   ├── ModelNotAllowed          403  the key may not use this model
 │   ├── AdminOnly                403  the route needs the admin key
@@ -118,6 +119,11 @@ class InvalidRequest(Refusal):
 class CapabilityMissing(InvalidRequest):
     kind = "capability_missing"
     code = "capability_missing"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    kind = "context_length"
+    code = "context_length_exceeded"
 
 
 class InvalidKey(Refusal):

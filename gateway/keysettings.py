@@ -23,6 +23,11 @@ class KeySetting:
 
 
 SETTINGS: Mapping[str, KeySetting] = {
+    "context": KeySetting(
+        str,
+        "When no target's window holds the prompt; before the alias's and `[context] strategy`.",
+        ("lenient", "strict", "oldest", "middle"),
+    ),
     "rpm": KeySetting(int, "Calls a minute; 0 is no limit."),
     "tpm": KeySetting(int, "Tokens a minute, prompts and answers together; 0 is no limit."),
     "concurrent": KeySetting(int, "Calls at once; 0 is no limit."),

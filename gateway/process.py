@@ -36,6 +36,7 @@ from gateway.parts import Parts, Sink
 from gateway.server import Server
 from gateway.store.database import Prepared, Store
 from gateway.targets import LaneName, ProviderEntry
+from gateway.tokenizers import load_for
 from gateway.upstream.echo import EchoLane
 from gateway.upstream.lanes import Lane, Lanes
 from gateway.upstream.native import NativeLane
@@ -110,6 +111,8 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         directory = Directory(
             setting.providers, config.models, catalog, native.list_models, off=setting.off
         )
+        models = sorted(_label_names(config, setting.providers))
+        await asyncio.to_thread(load_for, [e.provider.kind for e in setting.providers], models)
         metrics = Metrics(_label_names(config, setting.providers), lambda: len(visits))
         limiter = await _limiter(setting, metrics, stack)
         health = Health(config.health)

@@ -80,6 +80,7 @@ class Model:
 
     `context_window` is input and output together where the provider counts them so;
     `max_prompt_tokens` and `max_completion_tokens` are the provider's separate limits.
+    `tokenizer` is the encoding that it counts with; without one, characters are counted.
     """
 
     name: str
@@ -90,6 +91,8 @@ class Model:
     audio: bool | None = None
     tools: bool | None = None
     json_schema: bool | None = None
+    tokenizer: str | None = None
+    characters_per_token: float | None = None
     price: Price | None = None
 
 

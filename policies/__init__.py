@@ -8,6 +8,7 @@ from gateway.picking import Picker
 from gateway.spending import Spending
 from gateway.wire.requests import requested_capabilities
 from policies.account import Account
+from policies.context_window import ContextWindow
 from policies.keys import Keys
 from policies.ledger import Ledger
 from policies.limits import Limits
@@ -22,6 +23,7 @@ def request_path(parts: Parts, keys: Keys) -> list[Policy]:
         Ledger(parts.sinks),  # one row per call when it ends, refusals included
         Limits(parts.config.limits, parts.limiter, parts.directory),  # within their rates?
         Route(parts.directory, requested_capabilities, Picker(parts.health)),  # may they; which?
+        ContextWindow(parts.config.context, parts.config.models),  # which targets hold the prompt?
         Retry(parts.config.retry, parts.health),  # an attempt; again, elsewhere, or give up
         Account(parts.accounts, _spending(parts), parts.pace),  # an intent before, settled after
     ]
