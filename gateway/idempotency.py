@@ -72,7 +72,7 @@ class Answers(Protocol):
         """
 
     async def peek(self, key_id: str, idempotency_key: str) -> Earlier | None:
-        """What there is under a key, without claiming it."""
+        """What there is under a key, without claiming it. Raises `Unavailable`."""
 
     async def keep(self, claim: Claim, answer: Answer, expires_at_ms: int) -> None:
         """Put an answer in its claim's place. Never raises for a fault of the store."""

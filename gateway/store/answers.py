@@ -24,12 +24,11 @@ PURGED_AT_ONCE = 50  # answers may be large, and other writes wait
 
 _log = logging.getLogger(__name__)
 
-_FREE = """
-DELETE FROM idempotency WHERE key_id = ? AND idempotency_key = ? AND (
-    expires_at_ms <= ? OR status IS NULL AND NOT EXISTS (
-        SELECT 1 FROM processes WHERE processes.id = owner AND lease_until_ms > ?
-    )
-)"""
+_OVER = """
+(expires_at_ms <= ? OR status IS NULL AND NOT EXISTS (
+    SELECT 1 FROM processes WHERE processes.id = owner AND lease_until_ms > ?
+))"""
+_FREE = f"DELETE FROM idempotency WHERE key_id = ? AND idempotency_key = ? AND {_OVER}"  # noqa: S608
 _CLAIM = """
 INSERT INTO idempotency
     (key_id, idempotency_key, body_digest, call_id, owner, created_at_ms, expires_at_ms)
@@ -37,6 +36,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key_id, idempotency_key) DO NOTHING"""
 _FIND = """
 SELECT call_id, body_digest, status, content_type, body FROM idempotency
 WHERE key_id = ? AND idempotency_key = ?"""
+_PEEK = f"{_FIND} AND NOT {_OVER}"
 _KEEP = """
 UPDATE idempotency SET status = ?, content_type = ?, body = ?, expires_at_ms = ?
 WHERE key_id = ? AND idempotency_key = ? AND call_id = ? AND status IS NULL"""
@@ -82,10 +82,13 @@ class SqlAnswers:
             raise Unavailable("The database cannot be written; try again in a moment.") from error
 
     async def peek(self, key_id: str, idempotency_key: str) -> Earlier | None:
-        async with self._reading.execute(
-            f"{_FIND} AND expires_at_ms > ?", (key_id, idempotency_key, self._clock())
-        ) as rows:
-            row = await rows.fetchone()
+        now_ms = self._clock()
+        place = (key_id, idempotency_key)
+        try:
+            async with self._reading.execute(_PEEK, (*place, now_ms, now_ms)) as rows:
+                row = await rows.fetchone()
+        except sqlite3.Error as error:
+            raise Unavailable("The database cannot be read; try again in a moment.") from error
         return _earlier(tuple(row)) if row else None
 
     async def keep(self, claim: Claim, answer: Answer, expires_at_ms: int) -> None:
