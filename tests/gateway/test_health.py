@@ -1,0 +1,202 @@
+"""Which endings bench a target, which a credential, and which nobody?"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+
+import pytest
+
+from gateway.config import Health as Settings
+from gateway.errors import (
+    ClientGone,
+    DeadlineExceeded,
+    Refusal,
+    ServerError,
+    SluiceError,
+    Unavailable,
+    UpstreamFailure,
+    UpstreamTimeout,
+    error_classes,
+)
+from gateway.exchange import Stream
+from gateway.health import BENCHED, SICK, Health
+from gateway.targets import Credential, Target
+from tests.builders import completion, stream, target, text_event
+from tests.fakes.clock import Clock
+
+FAILURES = [kind for kind in error_classes(UpstreamFailure) if kind is not UpstreamFailure]
+A, B = target("p/a"), target("p/b")
+OTHER_KEY = replace(A, credential=Credential("second"))
+SETTINGS = Settings(consecutive_failures=2, bench_s=5.0, credential_bench_s=60.0)
+LATE = math.inf
+
+
+class World:
+    """Health on a virtual clock."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.health = Health(SETTINGS, clock=self.clock)
+
+    def fails(self, error: BaseException, at: Target = A, deadline: float = LATE) -> None:
+        with pytest.raises(type(error)), self.health.attempt(at, deadline):
+            raise error
+
+    def answers(self, at: Target = A) -> None:
+        with self.health.attempt(at, LATE) as attempt:
+            attempt.answered(completion())
+
+    def streams(self, *batches: list[object] | SluiceError, at: Target = A) -> Stream:
+        with self.health.attempt(at, LATE) as attempt:
+            reply = attempt.answered(stream(*batches))  # type: ignore[arg-type]
+        assert isinstance(reply, Stream)
+        return reply
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.kind)
+def test_a_failure_counts_where_it_belongs(world: World, failure: type[UpstreamFailure]) -> None:
+    for _ in range(2):
+        world.fails(failure("x"))
+    usable = {t: world.health.usable(at) for t, at in (("a", A), ("b", B), ("key", OTHER_KEY))}
+    if failure.kind in SICK:
+        expected = {"a": False, "b": True, "key": False}
+    elif failure.kind == "permission":
+        expected = {"a": False, "b": True, "key": True}
+    elif failure.kind in BENCHED:
+        expected = {"a": False, "b": False, "key": True}
+    else:
+        expected = {"a": True, "b": True, "key": True}
+    assert usable == expected
+
+
+def test_what_counts_is_said_for_every_class() -> None:
+    nobody = {
+        "rate_limit",
+        "tool_call",
+        "upstream_model_not_found",
+        "invalid_configuration",
+        "context_window",
+        "invalid_prompt",
+        "content_filter",
+    }
+    assert {f.kind for f in FAILURES} == SICK | BENCHED | nobody
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncio.CancelledError("client_gone"),
+        ClientGone("x"),
+        DeadlineExceeded("x"),
+        Unavailable("x"),
+        Refusal("x"),
+        RuntimeError("x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_is_not_the_providers_failure_counts_against_nobody(
+    world: World, error: BaseException
+) -> None:
+    for _ in range(50):
+        world.fails(error)
+    assert world.health.usable(A)
+    assert world.health.load.in_flight(A.name) == 0
+
+
+def test_a_timeout_at_the_callers_own_deadline_counts_against_nobody(world: World) -> None:
+    for _ in range(50):
+        world.fails(UpstreamTimeout("x"), deadline=world.clock.now)
+    assert world.health.usable(A)
+    for _ in range(2):
+        world.fails(UpstreamTimeout("x"), deadline=world.clock.now + 10)
+    assert not world.health.usable(A)
+
+
+@pytest.mark.parametrize("failure", [f for f in FAILURES if f.kind in BENCHED])
+def test_a_credential_is_benched_at_once_and_another_serves(
+    world: World, failure: type[UpstreamFailure]
+) -> None:
+    world.fails(failure("x"))
+    assert not world.health.usable(A)
+    assert world.health.usable(OTHER_KEY)
+    assert world.health.state(A.name) == "closed", "the target itself is well"
+    world.clock.now += 60
+    assert world.health.usable(A)
+
+
+def test_a_target_recovers_by_one_probe(world: World) -> None:
+    for _ in range(2):
+        world.fails(ServerError("x"))
+    assert world.health.state(A.name) == "benched"
+    world.clock.now += 5
+    assert world.health.state(A.name) == "probing"
+    with world.health.attempt(A, LATE) as probe:
+        assert not world.health.usable(A)
+        probe.answered(completion())
+    assert world.health.state(A.name) == "closed"
+    assert world.health.usable(A)
+
+
+def test_a_cancelled_probe_makes_room_for_the_next(world: World) -> None:
+    for _ in range(2):
+        world.fails(ServerError("x"))
+    world.clock.now += 5
+    world.fails(asyncio.CancelledError())
+    assert world.health.usable(A)
+    assert world.health.state(A.name) == "probing"
+
+
+async def test_a_streams_first_event_ends_a_probe(world: World) -> None:
+    for _ in range(2):
+        world.fails(ServerError("x"))
+    world.clock.now += 5
+    reply = world.streams([text_event("a")])
+    assert world.health.usable(A)
+    assert world.health.load.in_flight(A.name) == 1
+    await reply.aclose()
+    assert world.health.load.in_flight(A.name) == 0
+
+
+async def test_streams_that_break_bench_their_target(world: World) -> None:
+    for _ in range(2):
+        reply = world.streams([text_event("a")], ServerError("x"))
+        with pytest.raises(ServerError):
+            _ = [events async for events in reply]
+    assert not world.health.usable(A)
+    assert world.health.load.in_flight(A.name) == 0
+
+
+async def test_streams_that_are_left_or_refused_midway_bench_nobody(world: World) -> None:
+    for _ in range(10):
+        await world.streams([text_event("a")]).aclose()
+        await world.streams([text_event("a")]).aclose(DeadlineExceeded("x"))
+    assert world.health.usable(A)
+
+
+def test_a_success_between_failures_counts(world: World) -> None:
+    for _ in range(5):
+        world.fails(ServerError("x"))
+        world.answers()
+    assert world.health.usable(A)
+
+
+def test_the_first_that_was_benched_is_known(world: World) -> None:
+    assert world.health.benched_at(A) == math.inf
+    for at in (B, A):
+        world.clock.now += 1
+        for _ in range(2):
+            world.fails(ServerError("x"), at)
+    assert world.health.benched_at(B) < world.health.benched_at(A)
+
+
+def test_names_that_callers_make_up_do_not_fill_the_memory(world: World) -> None:
+    for number in range(5000):
+        world.fails(ServerError("x"), target(f"p/{number}"))
+    assert len(world.health._targets.known) <= 4096
