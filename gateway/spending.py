@@ -83,6 +83,8 @@ class Spending:
         """
         until = asyncio.get_running_loop().time() + self._settings.wait_s
         needed = intent.bound_nano_usd or 0
+        if not self._settings.wait_s:
+            raise self._refusal(short)
         try:
             async with asyncio.timeout_at(min(until, call.deadline)), self._queue(short):
                 while needed <= short.unspent_nano_usd:

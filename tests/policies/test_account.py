@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.budgets import Budgets
+from gateway.budgets import Budgeted, Budgets
 from gateway.config import Budgeting
 from gateway.errors import (
     ContentFiltered,
@@ -39,6 +39,7 @@ from tests.builders import (
     usage_event,
 )
 from tests.fakes.accounts import Book
+from tests.gateway.test_budgets import budget
 
 PRICED = target("fake/model", price=price(1e-6, 2e-6))
 USAGE = Usage(prompt_tokens=10, completion_tokens=5)
@@ -393,3 +394,27 @@ async def test_an_attempt_that_was_never_sent_costs_nothing() -> None:
     with pytest.raises(asyncio.CancelledError):
         await account(book)(call(at=PRICED), leaves_while_connecting)
     assert [(s.usage, s.cost_nano_usd) for s in book.settlements] == [(None, 0)]
+
+
+# ----------------------------------------------------------------------------- dry runs
+
+
+async def test_a_dry_run_tells_what_would_be_held_and_writes_nothing() -> None:
+    book = Book()
+    daily = budget(limit_nano_usd=10**9)
+    policy = Account(book, Spending(book, Budgets([daily]), Budgeting()), Pace())
+    at = target("fake/model", price=price(), model={"max_completion_tokens": 10})
+    seen = call(at=at, dry_run=True)
+    await policy(seen, Answers(completion()))
+    told = seen.trace.last(Budgeted)
+    assert told is not None
+    assert told.left_nano_usd == {daily.name: 10**9 - told.bound_nano_usd}
+    assert (book.intents, book.settlements, book.held) == ([], [], {})
+
+
+async def test_the_settlement_of_what_holds_something_says_so() -> None:
+    book = Book()
+    policy = Account(book, Spending(book, Budgets([budget(hard=False)]), Budgeting()), Pace())
+    await policy(call(at=PRICED), Answers(completion(usage=USAGE)))
+    assert book.settlement.budgeted
+    assert not (await settled(call(at=PRICED), completion(usage=USAGE))).budgeted

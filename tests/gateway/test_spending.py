@@ -1,0 +1,163 @@
+"""When is an attempt refused for money, when does it wait, and what is told?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.budgets import Budgeted, BudgetOverrun, Budgets
+from gateway.config import Budgeting
+from gateway.errors import BudgetExceeded, CostUnbounded, Unavailable
+from gateway.exchange import Call
+from gateway.ledger import Intent
+from gateway.spending import Spending
+from tests.builders import call, price, target
+from tests.fakes.accounts import Book
+from tests.gateway.store.entries import intent, until
+from tests.gateway.test_budgets import budget
+
+AT = target("openai/gpt", price=price(), model={"max_completion_tokens": 10})
+HARD = budget(id="b1", limit_nano_usd=2_500)
+SOFT = budget(id="b2", period="month", limit_nano_usd=1_500, hard=False)
+
+
+def spending(book: Book, *budgets: Any, **settings: Any) -> Spending:
+    return Spending(book, Budgets(budgets), Budgeting(**{"wait_s": 5.0, **settings}))
+
+
+def asked(number: int = 1, **more: Any) -> tuple[Call, Intent]:
+    return call(at=AT), intent(f"call_{number}.1", **more)
+
+
+async def test_without_a_budget_the_intent_is_committed_alone() -> None:
+    book = Book()
+    opened = await spending(book, budget("team", "blue")).open(*asked())
+    assert not opened.budgeted
+    assert len(book.intents) == 1
+    assert book.held == {}
+
+
+async def test_an_attempt_holds_its_bound_and_the_trace_says_what_is_left() -> None:
+    book = Book()
+    made, wanted = asked()
+    opened = await spending(book, HARD, SOFT).open(made, wanted)
+    assert opened.budgeted
+    assert book.held == {"b1": 1_000, "b2": 1_000}
+    left = {"team:red/day": 1_500, "team:red/month": 500}
+    assert made.trace.last(Budgeted) == Budgeted(1_000, left)
+    assert made.trace.last(BudgetOverrun) is None
+
+
+async def test_a_soft_budget_that_is_used_up_is_told_and_refuses_nothing() -> None:
+    book = Book()
+    money = spending(book, SOFT)
+    for number in (1, 2):
+        made, wanted = asked(number)
+        await money.open(made, wanted)
+    assert made.trace.last(BudgetOverrun) == BudgetOverrun(("team:red/month",))
+    assert made.trace.describe()[-1] == {
+        "fact": "budget_overrun",
+        "budgets": ("team:red/month",),
+    }
+
+
+async def test_what_could_not_fit_even_if_all_were_settled_is_refused_at_once() -> None:
+    book = Book()
+    book.spent["b1"] = 1_501
+    with pytest.raises(BudgetExceeded) as refused:
+        await spending(book, HARD, wait_s=3600.0).open(*asked())
+    assert (refused.value.status, refused.value.type) == (429, "insufficient_quota")
+    assert refused.value.headers() == {"x-should-retry": "false"}
+    assert "team:red/day" in refused.value.message
+    assert not any(character.isdigit() for character in refused.value.message)
+    assert book.intents == []
+
+
+async def test_who_comes_when_all_is_held_waits_for_a_settlement() -> None:
+    book = Book()
+    book.held["b1"] = 2_000
+    waiting = asyncio.create_task(spending(book, HARD).open(*asked()))
+    await until(lambda: book.asked_for == 3)
+    assert not waiting.done()
+    book.held["b1"] = 0
+    assert (await waiting).budgeted
+    assert book.held == {"b1": 1_000}
+
+
+async def test_nobody_waits_longer_than_configured() -> None:
+    book = Book()
+    book.held["b1"] = 2_000
+    with pytest.raises(BudgetExceeded):
+        await spending(book, HARD, wait_s=0.05).open(*asked())
+    assert book.held == {"b1": 2_000}
+
+
+async def test_nobody_waits_where_waiting_is_off() -> None:
+    book = Book()
+    book.held["b1"] = 2_000
+    with pytest.raises(BudgetExceeded):
+        await spending(book, HARD, wait_s=0.0).open(*asked())
+    assert book.asked_for == 1
+
+
+async def test_while_many_wait_only_one_asks() -> None:
+    book = Book()
+    book.held["b1"] = 2_000
+    money = spending(book, HARD, wait_s=0.12)
+    outcomes = await asyncio.gather(
+        *(money.open(*asked(number)) for number in range(50)), return_exceptions=True
+    )
+    assert {type(outcome) for outcome in outcomes} == {BudgetExceeded}
+    assert 50 < book.asked_for < 60
+
+
+async def test_all_who_fit_are_let_in_one_after_the_other() -> None:
+    book = Book()
+    book.held["b1"] = 50_000
+    wide = budget(id="b1", limit_nano_usd=50_000)
+    money = spending(book, wide)
+    waiting = [asyncio.create_task(money.open(*asked(number))) for number in range(40)]
+    await until(lambda: book.asked_for >= 41)
+    book.held["b1"] = 0
+    async with asyncio.timeout(1.0):  # polls of 50 ms each would take 2 s
+        await asyncio.gather(*waiting)
+    assert book.held == {"b1": 40_000}
+
+
+@pytest.mark.parametrize("body", [{"tools": [{"type": "web_search"}]}, {"plugins": ["web"]}])
+async def test_what_has_no_bound_is_refused_under_a_hard_budget(body: dict[str, Any]) -> None:
+    book = Book()
+    made = call(at=AT, body=body)
+    with pytest.raises(CostUnbounded) as refused:
+        await spending(book, HARD).open(made, intent())
+    assert (refused.value.status, refused.value.should_retry) == (400, False)
+    assert book.asked_for == 0
+    assert (await spending(book, SOFT).open(made, intent())).budgeted
+    assert (await spending(book, HARD, unbounded="allow").open(made, intent())).budgeted
+
+
+async def test_peeking_tells_the_same_and_holds_nothing() -> None:
+    book = Book()
+    book.held["b2"] = 1_000
+    money = spending(book, HARD, SOFT)
+    seen, wanted = asked()
+    await money.peek(seen, wanted)
+    assert book.held == {"b2": 1_000}
+    assert book.intents == []
+    made, wanted = asked()
+    await money.open(made, wanted)
+    assert seen.trace.describe() == made.trace.describe()
+
+
+async def test_peeking_refuses_at_once_what_would_be_refused() -> None:
+    book = Book()
+    book.held["b1"] = 2_000
+    with pytest.raises(BudgetExceeded):
+        await spending(book, HARD, wait_s=3600.0).peek(*asked())
+
+
+async def test_a_ledger_that_cannot_be_written_is_no_matter_of_money() -> None:
+    with pytest.raises(Unavailable):
+        await spending(Book(closed=True), HARD).open(*asked())

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.worstcase import bound_nano_usd, unbounded
+from tests.builders import call, price, target
+
+KNOWN = target(price=price(), model={"max_completion_tokens": 100})
+DATA = "data:image/png;base64,AAAA"
+
+
+def parts(*content: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [*content]}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "custom"}]},
+        parts({"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": DATA}}),
+        parts({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}),
+        {"web_search_options": None, "plugins": []},
+    ],
+)
+def test_what_is_all_here_has_a_worst_case(body: dict[str, Any]) -> None:
+    assert unbounded(call(body=body).body, KNOWN.model) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tools": [{"type": "web_search"}]},
+        {"tools": [{"type": "function"}, {"google_search": {}}]},
+        {"web_search_options": {}, "plugins": [{"id": "web"}]},
+        parts({"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}}),
+        parts({"type": "file", "file": {"file_id": "file-1"}}),
+        parts({"type": "input_audio", "input_audio": {"id": "audio-1"}}),
+        parts({"type": "video_url", "video_url": {"url": DATA}}),
+    ],
+)
+def test_what_the_provider_adds_has_none(body: dict[str, Any]) -> None:
+    assert unbounded(call(body=body).body, KNOWN.model)
+
+
+def test_an_unpriced_model_has_none() -> None:
+    unpriced = target(model={"max_completion_tokens": 100})
+    assert unbounded(call().body, unpriced.model)
+    assert bound_nano_usd(call(at=unpriced)) is None
+
+
+def test_an_answer_without_a_limit_has_none_until_the_caller_sets_one() -> None:
+    unlimited = target(price=price())
+    assert "max_tokens" in (unbounded(call().body, unlimited.model) or "")
+    assert unbounded(call(body={"max_tokens": 7}).body, unlimited.model) is None
+
+
+def test_the_worst_case_counts_the_limit_that_is_sent_for_each_choice() -> None:
+    costs = [
+        bound_nano_usd(call(at=KNOWN, body=body)) or 0
+        for body in ({"max_tokens": 10}, {"max_tokens": 10, "n": 3}, {})
+    ]
+    one_token = 2_000
+    assert costs[1] - costs[0] == 20 * one_token
+    assert costs[2] - costs[0] == 90 * one_token
