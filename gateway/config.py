@@ -146,6 +146,7 @@ class Alias:
     fallback_on: tuple[str, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     system: str | None = None
+    cache_ttl_s: float | None = None
     context: Literal["lenient", "strict", "oldest", "middle"] | None = None
 
     @property
@@ -157,6 +158,17 @@ class Alias:
     def names(self) -> tuple[str, ...]:
         """Its targets' canonical names."""
         return tuple(member.target for member in self.members)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """`[cache]`: where answers are kept for calls whose alias, key or caller wants that."""
+
+    store: Literal["off", "memory", "disk"] = "memory"
+    ttl_s: float = 3600.0
+    max_bytes: int = 64 * 1024 * 1024
+    max_disk_bytes: int = 1024 * 1024 * 1024
+    max_entry_bytes: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +284,7 @@ class Config:
     retry: Retry = Retry()
     health: Health = Health()
     budgets: Budgeting = Budgeting()
+    cache: Cache = Cache()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     models: Mapping[str, Alias] = field(default_factory=dict)
     model_info: Mapping[str, ModelInfo] = field(default_factory=dict)

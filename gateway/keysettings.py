@@ -23,6 +23,7 @@ class KeySetting:
 
 
 SETTINGS: Mapping[str, KeySetting] = {
+    "cache": KeySetting(bool, "Keep answers, and give them again to the same request."),
     "context": KeySetting(
         str,
         "When no target's window holds the prompt; before the alias's and `[context] strategy`.",

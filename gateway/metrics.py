@@ -22,6 +22,7 @@ from prometheus_client import (
 
 from gateway.breaker import State
 from gateway.budgets import BudgetOverrun
+from gateway.cache.facts import Cached, Saved, Stored
 from gateway.errors import SluiceError
 from gateway.exchange import Call
 from gateway.ledger import CallRecord
@@ -59,6 +60,10 @@ class Metrics:
         self._overruns = self._counter(
             "budget_overruns", "Attempts under a soft budget that is used up.", "budget"
         )
+        self._cached = self._counter("cache_calls", "Calls with the cache on.", "status")
+        self._stored = self._counter("cache_stored", "Answers kept in the cache.")
+        self._saved_tokens = self._counter("cache_saved_tokens", "Tokens not used again.")
+        self._saved_cost = self._counter("cache_saved_usd", "Money not spent again.")
         self._first = self._histogram(
             "first_event_seconds", "From the request to a stream's first event.", _SLOW_S, "model"
         )
@@ -94,6 +99,7 @@ class Metrics:
             self._overhead.observe(record.overhead_ms / 1000)
         self._count_refusal(call)
         self._count_attempts(call)
+        self._count_cache(call)
 
     def watch_health(self, targets: Collection[str], state: Callable[[str], State]) -> None:
         """Show the state of these targets whenever somebody asks."""
@@ -128,6 +134,16 @@ class Metrics:
                 self._child(self._attempts, target, fact.error or "").inc()
                 if fact.usage:
                     self._count_usage(target, fact.usage, fact.cost_nano_usd)
+
+    def _count_cache(self, call: Call) -> None:
+        cached = call.trace.last(Cached)
+        if cached is None:
+            return
+        self._child(self._cached, cached.status).inc()
+        self._stored.inc(len(call.trace.all(Stored)))
+        for saved in call.trace.all(Saved):
+            self._saved_tokens.inc(saved.tokens)
+            self._saved_cost.inc((saved.cost_nano_usd or 0) / NANO)
 
     def _count_usage(self, target: str, usage: Usage, cost_nano_usd: int | None) -> None:
         for kind in ("prompt", "completion", "cached", "cache_write", "reasoning"):

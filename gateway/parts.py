@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.budgets import Budgets
+from gateway.cache.caching import Caching
 from gateway.config import Config
 from gateway.directory import Directory
 from gateway.exchange import Call
@@ -41,3 +42,4 @@ class Parts:
     sinks: Sequence[Sink]
     limiter: Limiter = field(default_factory=MemoryLimiter)
     budgets: Budgets = field(default_factory=Budgets)
+    caching: Caching | None = None

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from gateway.app import build_app
+from gateway.cache.caching import open_caching
 from gateway.calllog import CallLog
 from gateway.catalog import Catalog
 from gateway.config import Config
@@ -117,8 +118,11 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         limiter = await _limiter(setting, metrics, stack)
         health = Health(config.health)
         metrics.watch_health(_target_names(config, setting.providers), health.state)
+        home = setting.prepared.path.parent
+        caching = await open_caching(config, setting.providers, home, stack)
         parts = Parts(
             config=config,
+            caching=caching,
             keyring=store.keyring,
             directory=directory,
             accounts=store.accounts,

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import orjson
 
 from gateway.budgets import BudgetOverrun
+from gateway.cache.facts import Cached, Saved
 from gateway.exchange import Call
 from gateway.ledger import CallRecord
 from gateway.limits.demand import Limited
@@ -110,6 +111,7 @@ def trace_headers(call_id: str, trace: Trace) -> dict[str, str]:
         headers["x-sluice-budget-warning"] = ", ".join(map(_in_header, overrun.budgets))
     if (truncated := trace.last(Truncated)) is not None:
         headers["x-sluice-truncated"] = truncated.header()
+    headers |= _cache_headers(trace)
     costs = [ended.cost_nano_usd for ended in trace.all(AttemptEnded)]
     if costs and len(costs) == seen.made and None not in costs:
         headers["x-sluice-cost-usd"] = usd(sum(cost or 0 for cost in costs))
@@ -127,6 +129,20 @@ def _rate_headers(limited: Limited) -> dict[str, str]:
             headers[limit] = str(tightest.limit.amount)
             headers[remaining] = str(tightest.remaining)
             headers[reset] = f"{tightest.reset_s:.3f}s"
+    return headers
+
+
+def _cache_headers(trace: Trace) -> dict[str, str]:
+    """What the cache did; an answer that it gave costs nothing."""
+    cached = trace.last(Cached)
+    if cached is None:
+        return {}
+    headers: dict[str, str] = {"x-sluice-cache": cached.status}
+    if cached.status in ("hit", "coalesced"):
+        headers["x-sluice-cost-usd"] = usd(0)
+    saved = trace.last(Saved)
+    if saved is not None and saved.cost_nano_usd is not None:
+        headers["x-sluice-saved-usd"] = usd(saved.cost_nano_usd)
     return headers
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from gateway.keys import VirtualKey
 from gateway.targets import Target
@@ -19,9 +19,14 @@ F = TypeVar("F", bound="Fact")
 
 
 class Fact:
-    """One thing that the path has learned about a call. Facts are only ever added."""
+    """One thing that the path has learned about a call. Facts are only ever added.
+
+    An answer is not kept for other calls if a fact says that it is not `storable`: it was cut
+    off, or is not what was asked for.
+    """
 
     __slots__ = ()
+    storable: ClassVar[bool] = True
 
     def describe(self) -> JSON:
         """What may be stored and shown: never a secret or a prompt."""

@@ -8,6 +8,7 @@ from gateway.picking import Picker
 from gateway.spending import Spending
 from gateway.wire.requests import requested_capabilities
 from policies.account import Account
+from policies.cache import Cache
 from policies.context_window import ContextWindow
 from policies.keys import Keys
 from policies.ledger import Ledger
@@ -24,6 +25,7 @@ def request_path(parts: Parts, keys: Keys) -> list[Policy]:
         Limits(parts.config.limits, parts.limiter, parts.directory),  # within their rates?
         Route(parts.directory, requested_capabilities, Picker(parts.health)),  # may they; which?
         ContextWindow(parts.config.context, parts.config.models),  # which targets hold the prompt?
+        Cache(parts.caching),  # answered already, or being answered right now?
         Retry(parts.config.retry, parts.health),  # an attempt; again, elsewhere, or give up
         Account(parts.accounts, _spending(parts), parts.pace),  # an intent before, settled after
     ]

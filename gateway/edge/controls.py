@@ -1,6 +1,6 @@
 """Request controls: what does a caller ask of the gateway itself?
 
-As headers (`x-sluice-deadline-s`, `x-sluice-tags`) or in the body's `sluice` object, which wins.
+As headers (`x-sluice-…`) or in the body's `sluice` object, which wins; and as `cache-control`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from gateway.errors import InvalidRequest
 
 MAX_TAGS = 16
 MAX_TAG_LENGTH = 64
+MAX_NAMESPACE_LENGTH = 64
 
 
 def controls(headers: Mapping[str, str], body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -22,6 +23,12 @@ def controls(headers: Mapping[str, str], body: Mapping[str, Any]) -> Mapping[str
         found["deadline_s"] = _positive_number(text)
     if (text := headers.get("x-sluice-tags")) is not None:
         found["tags"] = _tags(text)
+    if (text := headers.get("x-sluice-cache")) is not None:
+        found["cache"] = text
+    if (text := headers.get("x-sluice-cache-namespace")) is not None:
+        found["cache_namespace"] = _namespace(text)
+    if (text := headers.get("cache-control")) is not None:
+        found["cache_control"] = text
     return {**found, **body} if found else body
 
 
@@ -52,3 +59,13 @@ def _tags(text: str) -> list[str]:
             param="x-sluice-tags",
         )
     return tags
+
+
+def _namespace(text: str) -> str:
+    name = text.strip()
+    if not name or len(name) > MAX_NAMESPACE_LENGTH:
+        raise InvalidRequest(
+            f"The header x-sluice-cache-namespace takes 1 to {MAX_NAMESPACE_LENGTH} characters.",
+            param="x-sluice-cache-namespace",
+        )
+    return name

@@ -21,6 +21,7 @@ from gateway.wire.schema import (
     string,
     string_or,
     tagged,
+    typed,
     whole,
 )
 
@@ -187,6 +188,8 @@ CONTROLS = record(
     {
         "deadline_s": _seconds,
         "tags": array("an array of strings", label(64), most=16),
+        "cache": typed("a boolean or a string", bool, str),
+        "cache_namespace": label(64),
     },
     closed=True,
 )

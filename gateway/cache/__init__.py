@@ -1,0 +1,1 @@
+"""The cache's mechanisms: keys, entries, and where entries are kept."""

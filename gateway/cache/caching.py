@@ -1,0 +1,113 @@
+"""Caching: what does the Cache policy need from its process?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.cache.disk import DiskStore
+from gateway.cache.entry import Entry, is_whole, payload_of
+from gateway.cache.facts import Saved, Stored
+from gateway.cache.key import Keys
+from gateway.cache.memory import MemoryStore
+from gateway.cache.terms import Terms
+from gateway.config import Alias, Config
+from gateway.config import Cache as CacheSettings
+from gateway.exchange import Call
+from gateway.flight import Flight, Flights
+from gateway.targets import ProviderEntry
+from gateway.trace import AttemptEnded, AttemptStarted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caching:
+    """Keys, entries and flights of one process. Memory stands in front of the disk."""
+
+    settings: CacheSettings
+    aliases: Mapping[str, Alias]
+    keys: Keys
+    memory: MemoryStore
+    flights: Flights
+    disk: DiskStore | None = None
+    now: Callable[[], float] = time.time
+
+    async def find(self, key: bytes, terms: Terms, *, peek: bool = False) -> Entry | None:
+        """The entry that these terms allow to be used."""
+        entry = self.memory.peek(key) if peek else self.memory.get(key)
+        if entry is None and self.disk is not None:
+            entry = await self.disk.get(key)
+            if entry is not None and not peek:
+                self.memory.put(key, entry)
+            elif entry is None:  # a flight may have landed meanwhile
+                entry = self.memory.peek(key)
+        if entry is None or self.now() - entry.stored_at > terms.max_age_s:
+            return None
+        return entry
+
+    def landed(self, flight: Flight, key: bytes, ttl_s: float) -> None:
+        """Keep the answer of a flight, if it may be given again."""
+        call = flight.call
+        if not (flight.whole and self._is_own(call) and _is_storable(flight)):
+            return
+        reply = flight.reply
+        payload, usage_at = payload_of(reply)
+        if len(payload) > self.settings.max_entry_bytes:
+            return
+        ended, now = call.trace.last(AttemptEnded), self.now()
+        entry = Entry(
+            kind="stream" if isinstance(reply, list) else "completion",
+            payload=payload,
+            usage=ended.usage if ended else None,
+            usage_at=usage_at,
+            cost_nano_usd=ended.cost_nano_usd if ended else None,
+            stored_at=now,
+            expires_at=now + ttl_s,
+        )
+        self.memory.put(key, entry)
+        if self.disk is not None:
+            self.disk.put(key, entry)
+        call.trace.add(Stored(entry.size_bytes))
+
+    def _is_own(self, call: Call) -> bool:
+        """Is it the answer of what was asked for, and not that of a fallback to another model?"""
+        started = call.trace.last(AttemptStarted)
+        return started is not None and started.target.fallback is None
+
+
+def _is_storable(flight: Flight) -> bool:
+    call = flight.call
+    return all(fact.storable for fact in call.trace.facts) and is_whole(
+        flight.reply, call.body.get("n") or 1
+    )
+
+
+def saved_by(flight: Flight) -> Saved | None:
+    """What a flight's listeners did not have to spend, once it has landed."""
+    ended = flight.call.trace.last(AttemptEnded)
+    if ended is None or not flight.succeeded:
+        return None
+    return Saved(ended.usage.total_tokens if ended.usage else 0, ended.cost_nano_usd)
+
+
+async def open_caching(
+    config: Config, providers: Iterable[ProviderEntry], home: Path, stack: AsyncExitStack
+) -> Caching | None:
+    """What `[cache]` asks for; closed with `stack`. None: off. The disk's file lies in `home`."""
+    settings = config.cache
+    if settings.store == "off":
+        return None
+    disk = None
+    if settings.store == "disk":
+        disk = await DiskStore.open(home / "cache.db", settings.max_disk_bytes, time.time)
+        stack.push_async_callback(disk.close)
+    return Caching(
+        settings=settings,
+        aliases=config.models,
+        keys=Keys(config.models, providers),
+        memory=MemoryStore(settings.max_bytes, time.time),
+        flights=Flights(settings.max_entry_bytes),
+        disk=disk,
+    )

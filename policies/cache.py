@@ -1,0 +1,105 @@
+"""Cache: answered already, or being answered right now?
+
+Off unless the alias, the key or the call turns it on. An answer that is kept is given again, in
+the form that is asked for; a call that is under way is joined; else this one goes out, for all
+who will ask the same before it is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import orjson
+
+from gateway.cache.caching import Caching, saved_by
+from gateway.cache.convert import exploded
+from gateway.cache.entry import Entry, assembled_from, stream_of
+from gateway.cache.facts import Cached, Saved, Status
+from gateway.cache.terms import Terms, terms_of
+from gateway.exchange import Call, Completion, Ending, Handler, Reply
+from gateway.flight import Flight, NotShared
+
+
+class Cache:
+    """Answers from what is kept, or shares one call to the rest of the path. None: off."""
+
+    def __init__(self, caching: Caching | None) -> None:
+        self._caching = caching
+
+    async def __call__(self, call: Call, call_next: Handler) -> Reply:
+        caching = self._caching
+        if caching is None:
+            return await call_next(call)
+        terms = terms_of(call, caching.aliases, caching.settings)
+        if terms is None:
+            return await call_next(call)
+        if not terms.read and not terms.store:
+            call.trace.add(Cached("bypass"))
+            return await call_next(call)
+        key = caching.keys.digest(call, terms.namespace)
+        if terms.read:
+            entry = await caching.find(key, terms, peek=call.dry_run)
+            if entry is not None:
+                return _hit(call, key, entry)
+        if call.dry_run:
+            joined = terms.read and caching.flights.find(key) is not None
+            call.trace.add(Cached("coalesced" if joined else _not_found(terms), key))
+            return await call_next(call)
+        return await _fly(caching, terms, key, call, call_next)
+
+
+def _hit(call: Call, key: bytes, entry: Entry) -> Reply:
+    call.trace.add(Cached("hit", key))
+    call.trace.add(Saved(entry.tokens, entry.cost_nano_usd))
+    return entry.reply(stream=call.stream)
+
+
+def _not_found(terms: Terms) -> Status:
+    return "miss" if terms.read else "bypass"
+
+
+async def _fly(caching: Caching, terms: Terms, key: bytes, call: Call, call_next: Handler) -> Reply:
+    """Join a flight or start one; again, where a flight's outcome is not for its listeners."""
+
+    def landed(flight: Flight) -> None:
+        if terms.store:
+            caching.landed(flight, key, terms.ttl_s)
+
+    while True:
+        flight = caching.flights.find(key) if terms.read else None
+        if flight is None:
+            call.trace.add(Cached(_not_found(terms), key))
+            flight = caching.flights.start(key, call, call_next, landed)
+        else:
+            call.trace.add(Cached("coalesced", key))
+        flight.join()
+        try:
+            return await _listen(flight, call)
+        except NotShared:
+            continue
+
+
+async def _listen(flight: Flight, call: Call) -> Reply:
+    starter = flight.call is call
+    if not call.stream:
+        answer = await flight.completed(call)
+        _note_saved(flight, call)
+        if isinstance(answer, list):
+            return assembled_from(answer)
+        return answer if starter else replace(answer, data=orjson.loads(answer.encode()))
+    heard = await flight.streamed(call)
+    if isinstance(heard, Completion):
+        _note_saved(flight, call)
+        return stream_of(exploded(heard.data, heard.usage))
+
+    async def closed(_: Ending) -> None:
+        _note_saved(flight, call)
+
+    heard.on_close(closed)
+    return heard
+
+
+def _note_saved(flight: Flight, call: Call) -> None:
+    saved = None if flight.call is call else saved_by(flight)
+    if saved:
+        call.trace.add(saved)
