@@ -12,6 +12,7 @@ from gateway.config import Config
 from gateway.directory import Directory
 from gateway.exchange import Call
 from gateway.health import Health
+from gateway.idempotency import Answers
 from gateway.keys import VirtualKey
 from gateway.ledger import Accounts, CallRecord
 from gateway.limits.demand import Limiter
@@ -40,6 +41,7 @@ class Parts:
     pace: Pace
     health: Health
     sinks: Sequence[Sink]
+    answers: Answers
     limiter: Limiter = field(default_factory=MemoryLimiter)
     budgets: Budgets = field(default_factory=Budgets)
     caching: Caching | None = None

@@ -130,6 +130,7 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
             health=health,
             budgets=store.budgets,
             sinks=_sinks(config, store, metrics),
+            answers=store.answers,
             limiter=limiter,
         )
         path, admit = setting.build_path(parts, lanes)

@@ -10,6 +10,7 @@ import orjson
 from gateway.budgets import BudgetOverrun
 from gateway.cache.facts import Cached, Saved
 from gateway.exchange import Call
+from gateway.idempotency import Replayed
 from gateway.ledger import CallRecord
 from gateway.limits.demand import Limited
 from gateway.trace import (
@@ -101,6 +102,8 @@ def trace_headers(call_id: str, trace: Trace) -> dict[str, str]:
     seen = attempts(trace)
     if seen.made:
         headers["x-sluice-attempts"] = str(seen.made)
+    if trace.last(Replayed) is not None:
+        headers["x-sluice-idempotent-replay"] = "true"
     if seen.served is not None:
         provider, _, model = seen.served.partition("/")
         headers["x-sluice-provider"] = _in_header(provider)

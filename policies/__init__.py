@@ -10,6 +10,7 @@ from gateway.wire.requests import requested_capabilities
 from policies.account import Account
 from policies.cache import Cache
 from policies.context_window import ContextWindow
+from policies.idempotency import Idempotency
 from policies.keys import Keys
 from policies.ledger import Ledger
 from policies.limits import Limits
@@ -22,6 +23,7 @@ def request_path(parts: Parts, keys: Keys) -> list[Policy]:
     return [
         keys,  # who is calling?
         Ledger(parts.sinks),  # one row per call when it ends, refusals included
+        *_idempotency(parts),  # has this very request been made before?
         Limits(parts.config.limits, parts.limiter, parts.directory),  # within their rates?
         Route(parts.directory, requested_capabilities, Picker(parts.health)),  # may they; which?
         ContextWindow(parts.config.context, parts.config.models),  # which targets hold the prompt?
@@ -29,6 +31,11 @@ def request_path(parts: Parts, keys: Keys) -> list[Policy]:
         Retry(parts.config.retry, parts.health),  # an attempt; again, elsewhere, or give up
         Account(parts.accounts, _spending(parts), parts.pace),  # an intent before, settled after
     ]
+
+
+def _idempotency(parts: Parts) -> list[Policy]:
+    settings = parts.config.idempotency
+    return [Idempotency(settings, parts.answers)] if settings.enabled else []
 
 
 def _spending(parts: Parts) -> Spending:

@@ -71,7 +71,7 @@ def test_every_lane_is_documented_with_what_it_serves() -> None:
 def test_the_request_path_is_the_list() -> None:
     parts: Any = Parts(
         config=Config(),
-        **dict.fromkeys(("keyring", "directory", "accounts", "pace", "health")),
+        **dict.fromkeys(("keyring", "directory", "accounts", "pace", "health", "answers")),
         sinks=(),
     )
     path = request_path(parts, Keys(parts.keyring, time.time))
