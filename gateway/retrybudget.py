@@ -42,7 +42,8 @@ class Allowance:
         self._taken = False
 
     def take(self) -> bool:
-        """Allow one further attempt, its pause included."""
+        """Allow one further attempt, its pause included, instead of the one before."""
+        self.give_back()
         self._taken = self._budget.take()
         return self._taken
 
