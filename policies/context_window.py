@@ -7,6 +7,7 @@ time. Nothing is counted where the length in bytes already proves that the promp
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 
 from gateway.config import Alias, Context
@@ -56,7 +57,7 @@ class ContextWindow:
             if bound <= most or counts[self._measure(target)].total <= most
         ]
         strategy = self._strategy(call)
-        if not holding and strategy == "lenient":
+        if strategy == "lenient" and not any(map(_may_come_first, holding)):
             holding = [t for t in call.candidates if self._may_hold(t, counts)]
         if any(map(_may_come_first, holding)):
             _skip(call, holding)
@@ -99,9 +100,14 @@ class ContextWindow:
         return call.with_(body=body, candidates=tuple(holding))
 
     async def _counts(self, call: Call, rooms: Sequence[float], bound: int) -> Counts:
-        """The prompt as each target that it may be too long for counts it."""
-        unsure = [t for t, most in zip(call.candidates, rooms, strict=True) if bound > most]
-        window = int(max(widest_room(target.model) for target in unsure))
+        """The prompt as each target counts it, but for those that surely hold it."""
+        unsure = [
+            target
+            for target, most in zip(call.candidates, rooms, strict=True)
+            if bound > most or not _may_come_first(target)
+        ]
+        widest = (widest_room(target.model) for target in unsure)
+        window = int(max(most for most in widest if most < math.inf))
         return {
             measure: await count_prompt(call.body, measure, window=window, bound=bound)
             for measure in dict.fromkeys(map(self._measure, unsure))

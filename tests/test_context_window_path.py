@@ -60,6 +60,17 @@ async def test_a_long_prompt_is_refused_or_shortened(start_gateway: StartGateway
             assert facts.index("routed") < facts.index("truncated") < facts.index("attempt_started")
 
 
+async def test_a_keys_own_setting_goes_before_the_aliases(start_gateway: StartGateway) -> None:
+    async with Upstream(json_answer(openai.completion())) as upstream:
+        gateway = await start_gateway(config(upstream))
+        own = gateway.command("keys", "create", "ci", "--set", "context=middle").strip()
+        async with http(gateway) as client:
+            client.headers["authorization"] = f"Bearer {own}"
+            shortened = await asked(client, "strict", TALK)
+            assert shortened.headers["x-sluice-truncated"].startswith("messages=3-6; tokens=8")
+            assert upstream.request.json["messages"] == [*TALK[:3], *TALK[7:]]
+
+
 async def test_a_megabyte_of_one_character_holds_up_no_other_call(
     start_gateway: StartGateway,
 ) -> None:

@@ -107,22 +107,33 @@ async def test_the_callers_own_limit_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reasons", "expected"),
+    ("strategy", "reasons", "expected"),
     [
-        (frozenset(), ["b/y"]),
-        (frozenset({"context_window", "timeout"}), ["b/y"]),
-        (frozenset({"timeout"}), ["a/x", "b/y"]),  # shortened for its own target
+        ("oldest", frozenset(), ["b/y"]),
+        ("oldest", frozenset({"context_window", "timeout"}), ["b/y"]),
+        ("oldest", frozenset({"timeout"}), ["a/x", "b/y"]),  # shortened for its own target
+        ("strict", frozenset(), ["b/y"]),
+        ("strict", frozenset({"timeout"}), None),
+        ("lenient", frozenset(), ["b/y"]),
+        ("lenient", frozenset({"timeout"}), ["a/x", "b/y"]),  # in doubt
     ],
 )
+@pytest.mark.parametrize("window", [5_000, 128_000, None])
 async def test_another_aliases_target_serves_a_long_prompt_if_the_alias_says_so(
-    reasons: frozenset[str], expected: list[str]
+    strategy: str, reasons: frozenset[str], expected: list[str] | None, window: int | None
 ) -> None:
     own = sized(700, "a/x")
-    borrowed = replace(sized(5_000, "b/y"), fallback="large", fallback_on=reasons)
+    other = sized(window, "b/y", tokenizer="o200k_base")
+    borrowed = replace(other, fallback="large", fallback_on=reasons)
     asked = call(body={"messages": talk(5)}, candidates=[own, borrowed])
-    found = await passed(policy("oldest"), asked)
+    if expected is None:
+        with pytest.raises(ContextLengthExceeded):
+            await policy(strategy)(asked, Answers(completion()))
+        return
+    found = await passed(policy(strategy), asked)
     assert [t.name for t in found.candidates] == expected
-    assert (asked.trace.last(Truncated) is None) == (expected == ["b/y"])
+    shortened = asked.trace.last(Truncated) is not None
+    assert shortened == (strategy == "oldest" and len(expected) == 2)
 
 
 # -------------------------------------------------------------------------------------- strict
