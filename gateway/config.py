@@ -260,6 +260,8 @@ class RateLimits:
     team_tpm: int | None = None
     team_concurrent: int | None = None
     expected_completion_tokens: int = 1000
+    max_wait_s: float = 0.0
+    max_waiting: int = 1000
     models: Mapping[str, ModelLimits] = field(default_factory=dict)
 
 

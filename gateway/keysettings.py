@@ -32,6 +32,7 @@ SETTINGS: Mapping[str, KeySetting] = {
     "rpm": KeySetting(int, "Calls a minute; 0 is no limit."),
     "tpm": KeySetting(int, "Tokens a minute, prompts and answers together; 0 is no limit."),
     "concurrent": KeySetting(int, "Calls at once; 0 is no limit."),
+    "priority": KeySetting(int, "Who goes first where calls wait for limits: the higher; 0."),
 }
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

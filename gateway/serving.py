@@ -12,9 +12,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gateway import process
 from gateway.config import Config
@@ -23,7 +24,7 @@ from gateway.exchange import Handler, chain
 from gateway.parts import Parts
 from gateway.providers import provider_states, resolve_providers
 from gateway.server import listen
-from gateway.sharing import redis_url
+from gateway.sharing import redis_url, refuse_unshared
 from gateway.store.adminkey import FirstKeys
 from gateway.store.database import Prepared, administration, prepare
 from gateway.supervisor import Supervisor
@@ -45,6 +46,8 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
     added = load_policies(config.policies, base_dir)
     redis = redis_url(config, os.environ, base_dir)
     prepared = prepare(config.database, config.keys, base_dir)
+    if redis is None and config.server.workers > 1 and listen_fd is None:
+        refuse_unshared(asyncio.run(_key_settings(prepared)))
     setting = process.Setting(
         config=config,
         providers=providers,
@@ -82,6 +85,14 @@ def _greet(setting: process.Setting, port: int) -> None:
         first=first,
         home=setting.prepared.path.parent,
     )
+
+
+async def _key_settings(prepared: Prepared) -> list[Mapping[str, Any]]:
+    """What keys and teams are told, of all that still work."""
+    async with administration(prepared) as admin:
+        keys = await admin.keys.list()
+        teams = await admin.keys.team_settings()
+    return [*(key.settings for key in keys if key.revoked_at_ms is None), *teams.values()]
 
 
 async def _first_keys(prepared: Prepared) -> FirstKeys:

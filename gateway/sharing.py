@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from gateway.config import Config, ConfigError, RateLimits
 from gateway.references import Missing, dereference
@@ -26,6 +27,16 @@ def redis_url(config: Config, environ: Mapping[str, str], base_dir: Path) -> str
         )
         raise ConfigError([message])
     return url
+
+
+def refuse_unshared(settings: Iterable[Mapping[str, Any]]) -> None:
+    """Raises `ConfigError` if a key or team, by its settings, has a limit of its own."""
+    if any(own.get(rate) for own in settings for rate in _RATES):
+        message = (
+            "Keys or teams have rpm, tpm or concurrent set, there is more than one worker and no "
+            "redis.url: each process would count for itself. Set redis.url, or one worker."
+        )
+        raise ConfigError([message])
 
 
 def has_limits(limits: RateLimits) -> bool:

@@ -15,10 +15,11 @@ from gateway.config import RateLimits
 from gateway.directory import Directory
 from gateway.exchange import JSON, Call, Completion, Ending, Handler, Reply
 from gateway.keys import VirtualKey
-from gateway.limits.demand import Demand, Grant, Kind, Limit, Limited, Limiter, Scope
+from gateway.limits.demand import Answer, Demand, Grant, Kind, Limit, Limited, Limiter, Scope
+from gateway.limits.queue import Queue
 from gateway.limits.refusal import admit
 from gateway.tokens import estimate_prompt_tokens
-from gateway.trace import AttemptEnded
+from gateway.trace import AttemptEnded, Paused
 
 _KINDS: Mapping[str, Kind] = {"rpm": "requests", "tpm": "tokens", "concurrent": "concurrent"}
 
@@ -29,6 +30,9 @@ class Limits:
     def __init__(self, settings: RateLimits, limiter: Limiter, directory: Directory) -> None:
         self._settings = settings
         self._limiter = limiter
+        self._queue = Queue(
+            limiter, max_wait_s=settings.max_wait_s, max_waiting=settings.max_waiting
+        )
         self._directory = directory
         self._of_key = _by_kind(settings, "key_")
         self._of_team = _by_kind(settings, "team_")
@@ -42,9 +46,10 @@ class Limits:
         if call.dry_run:
             looked = await self._limiter.peek(demand)
             call.trace.add(Limited(looked.verdict, looked.place))
-            admit(looked.verdict, demand)
+            if not self._queue.would_wait(looked.verdict, call.deadline):
+                admit(looked.verdict, demand)
             return await call_next(call)
-        answer = await self._limiter.take(demand)
+        answer = await self._take(call, demand)
         call.trace.add(Limited(answer.verdict, answer.place))
         admit(answer.verdict, demand)
         if answer.grant is None:
@@ -56,6 +61,15 @@ class Limits:
             else:
                 reply.on_close(held.streamed)
         return reply
+
+    async def _take(self, call: Call, demand: Demand) -> Answer:
+        key = call.key
+        priority = key.setting("priority", 0) if key else 0
+        began_s = call.trace.now_s()
+        answer = await self._queue.take(demand, priority=priority, deadline=call.deadline)
+        if self._settings.max_wait_s:
+            call.trace.add(Paused(call.trace.now_s() - began_s))
+        return answer
 
     async def _applicable(self, call: Call) -> list[Limit]:
         key = call.key

@@ -229,3 +229,13 @@ async def test_several_workers_with_limits_and_no_redis_do_not_start(tmp_path: P
     )
     with pytest.raises(RuntimeError, match=r"redis\.url"):
         await asyncio.to_thread(gateway.start)
+
+
+async def test_several_workers_with_a_limited_key_and_no_redis_do_not_start(
+    tmp_path: Path,
+) -> None:
+    async with GatewayProcess(tmp_path) as gateway:
+        await asyncio.to_thread(gateway.command, "keys", "create", "x", "--set", "rpm=5")
+    gateway = GatewayProcess(tmp_path, arguments=("--workers", "2"))
+    with pytest.raises(RuntimeError, match=r"redis\.url"):
+        await asyncio.to_thread(gateway.start)

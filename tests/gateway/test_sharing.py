@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Config, ConfigError, ModelLimits, RateLimits, Redis, Server
-from gateway.sharing import redis_url
+from gateway.sharing import redis_url, refuse_unshared
 
 ENV = {"REDIS_URL": "redis://:word@r:1/0", "HTTP_URL": "https://:word@r"}
 
@@ -45,3 +45,10 @@ def test_a_url_that_cannot_be_used_stops_the_start_and_is_not_shown(written: str
     with pytest.raises(ConfigError) as fault:
         url(Config(redis=Redis(url=written)))
     assert "word" not in str(fault.value)
+
+
+def test_limits_of_keys_need_a_redis_too() -> None:
+    refuse_unshared([])
+    refuse_unshared([{}, {"rpm": 0, "priority": 3}])
+    with pytest.raises(ConfigError, match=r"redis\.url"):
+        refuse_unshared([{}, {"tpm": 100}])

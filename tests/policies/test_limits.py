@@ -17,7 +17,7 @@ from gateway.limits.demand import Answer, Demand, Limit, Limited
 from gateway.limits.memory import MemoryLimiter
 from gateway.record import trace_headers
 from gateway.tokens import estimate_prompt_tokens
-from gateway.trace import AttemptEnded
+from gateway.trace import AttemptEnded, Paused
 from gateway.usage import Usage
 from policies.limits import Limits
 from tests.builders import KEY, Answers, call, completion, stream, target, text_event
@@ -247,3 +247,25 @@ async def test_a_dry_run_takes_nothing_and_adds_the_same_fact() -> None:
     assert dry.trace.last(Limited) == real.trace.last(Limited)
     with pytest.raises(RateLimitExceeded):
         await limits(limiter)(call(key=of, dry_run=True), Answers(completion()))
+
+
+async def test_a_call_may_wait_for_its_limits_and_that_is_no_overhead() -> None:
+    limiter, of = Watched(), key(concurrent=1)
+    policy = limits(limiter, max_wait_s=20.0)
+    running = await policy(call(key=of, stream=True), Answers(stream([text_event("a")])))
+    made = call(key=of)
+    waiting = asyncio.ensure_future(policy(made, Answers(completion())))
+    await asyncio.sleep(0.03)
+    assert not waiting.done()
+    await running.aclose()  # type: ignore[union-attr]
+    await waiting
+    paused = made.trace.last(Paused)
+    assert paused is not None
+    assert paused.seconds > 0.02
+
+
+async def test_a_dry_run_of_what_would_wait_goes_on() -> None:
+    limiter, of = Watched(), key(concurrent=1)
+    policy = limits(limiter, max_wait_s=20.0)
+    await policy(call(key=of, stream=True), Answers(stream([text_event("a")])))
+    await policy(call(key=of, dry_run=True), Answers(completion()))
