@@ -146,8 +146,8 @@ class Alias:
     fallback_on: tuple[str, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     system: str | None = None
-    cache_ttl_s: float | None = None
     context: Literal["lenient", "strict", "oldest", "middle"] | None = None
+    cache_ttl_s: float | None = None
 
     @property
     def members(self) -> tuple[AliasTarget, ...]:
@@ -164,7 +164,7 @@ class Alias:
 class Cache:
     """`[cache]`: where answers are kept for calls whose alias, key or caller wants that."""
 
-    store: Literal["off", "memory", "disk"] = "memory"
+    store: Literal["off", "memory", "disk", "redis"] = "memory"
     ttl_s: float = 3600.0
     max_bytes: int = 64 * 1024 * 1024
     max_disk_bytes: int = 1024 * 1024 * 1024

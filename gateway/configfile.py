@@ -112,6 +112,7 @@ def _contradictions(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]
     written = raw.get("providers")
     providers = list(written) if isinstance(written, Mapping) else []
     yield from _database(config)
+    yield from _cache(config)
     yield from _pepper(config)
     yield from _names(providers)
     yield from _aliases(config, providers)
@@ -128,6 +129,11 @@ def _database(config: Config) -> Iterator[Problem]:
     scheme, _, name = url.partition(":")
     if scheme != "sqlite" or not name or name.startswith((":", "//")):
         yield Problem(path, 'must be "sqlite:PATH"', shown(path, url))
+
+
+def _cache(config: Config) -> Iterator[Problem]:
+    if config.cache.store == "redis" and config.redis.url is None:
+        yield Problem(("cache", "store"), 'is "redis", but redis.url is not set')
 
 
 def _pepper(config: Config) -> Iterator[Problem]:

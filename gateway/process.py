@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -41,6 +42,9 @@ from gateway.tokenizers import load_for
 from gateway.upstream.echo import EchoLane
 from gateway.upstream.lanes import Lane, Lanes
 from gateway.upstream.native import NativeLane
+
+if TYPE_CHECKING:
+    from gateway.store.redis import Redis
 
 log = logging.getLogger("sluice")
 
@@ -115,11 +119,12 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         models = sorted(_label_names(config, setting.providers))
         await asyncio.to_thread(load_for, [e.provider.kind for e in setting.providers], models)
         metrics = Metrics(_label_names(config, setting.providers), lambda: len(visits))
-        limiter = await _limiter(setting, metrics, stack)
         health = Health(config.health)
         metrics.watch_health(_target_names(config, setting.providers), health.state)
+        redis = await _redis(setting, metrics, stack)
+        limiter = _limiter(redis, metrics, stack)
         home = setting.prepared.path.parent
-        caching = await open_caching(config, setting.providers, home, stack)
+        caching = await open_caching(config, setting.providers, home, redis, stack)
         parts = Parts(
             config=config,
             caching=caching,
@@ -158,19 +163,27 @@ async def _lanes(providers: Sequence[ProviderEntry], native: NativeLane) -> dict
     return lanes
 
 
-async def _limiter(setting: Setting, metrics: Metrics, stack: AsyncExitStack) -> Limiter:
-    """Limits in Redis where one is configured. Only then its library is imported."""
-    memory = MemoryLimiter()
-    metrics.slots.set_function(memory.slots)
+async def _redis(setting: Setting, metrics: Metrics, stack: AsyncExitStack) -> Redis | None:
+    """The one client for all, where a Redis is configured. Only then its library is imported."""
     if setting.redis_url is None:
-        return memory
-    from gateway.store.redis import Redis, Script
+        return None
+    from gateway.store.redis import Redis
 
     settings = setting.config.redis
     redis = Redis(setting.redis_url, prefix=settings.prefix, timeout_s=settings.timeout_s)
     stack.push_async_callback(redis.aclose)
     await redis.start()
     metrics.redis.set_function(lambda: redis.available)
+    return redis
+
+
+def _limiter(redis: Redis | None, metrics: Metrics, stack: AsyncExitStack) -> Limiter:
+    memory = MemoryLimiter()
+    metrics.slots.set_function(memory.slots)
+    if redis is None:
+        return memory
+    from gateway.store.redis import Script
+
     limiter = RedisLimiter(redis, Script, memory, process=secrets.token_hex(8))
     stack.push_async_callback(limiter.aclose)
     metrics.slots.set_function(lambda: limiter.slots() + memory.slots())

@@ -112,9 +112,9 @@ def trace_headers(call_id: str, trace: Trace) -> dict[str, str]:
         headers["x-sluice-overhead-ms"] = f"{seen.overhead_ms:.2f}"
     if overrun := trace.last(BudgetOverrun):
         headers["x-sluice-budget-warning"] = ", ".join(map(_in_header, overrun.budgets))
+    headers |= _cache_headers(trace)
     if (truncated := trace.last(Truncated)) is not None:
         headers["x-sluice-truncated"] = truncated.header()
-    headers |= _cache_headers(trace)
     costs = [ended.cost_nano_usd for ended in trace.all(AttemptEnded)]
     if costs and len(costs) == seen.made and None not in costs:
         headers["x-sluice-cost-usd"] = usd(sum(cost or 0 for cost in costs))

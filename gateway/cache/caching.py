@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from gateway.cache.disk import DiskStore
 from gateway.cache.entry import Entry, is_whole, payload_of
 from gateway.cache.facts import Saved, Stored
 from gateway.cache.key import Keys
 from gateway.cache.memory import MemoryStore
+from gateway.cache.redis import Client, RedisStore
 from gateway.cache.terms import Terms
 from gateway.config import Alias, Config
 from gateway.config import Cache as CacheSettings
@@ -22,23 +24,31 @@ from gateway.targets import ProviderEntry
 from gateway.trace import AttemptEnded, AttemptStarted
 
 
+class Behind(Protocol):
+    """What stands behind the memory: neither method raises, or makes a call wait for long."""
+
+    async def get(self, key: bytes) -> Entry | None: ...
+
+    def put(self, key: bytes, entry: Entry) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caching:
-    """Keys, entries and flights of one process. Memory stands in front of the disk."""
+    """Keys, entries and flights of one process. Memory stands in front of disk or Redis."""
 
     settings: CacheSettings
     aliases: Mapping[str, Alias]
     keys: Keys
     memory: MemoryStore
     flights: Flights
-    disk: DiskStore | None = None
+    behind: Behind | None = None
     now: Callable[[], float] = time.time
 
     async def find(self, key: bytes, terms: Terms, *, peek: bool = False) -> Entry | None:
         """The entry that these terms allow to be used."""
         entry = self.memory.peek(key) if peek else self.memory.get(key)
-        if entry is None and self.disk is not None:
-            entry = await self.disk.get(key)
+        if entry is None and self.behind is not None:
+            entry = await self.behind.get(key)
             if entry is not None and not peek:
                 self.memory.put(key, entry)
             elif entry is None:  # a flight may have landed meanwhile
@@ -67,8 +77,8 @@ class Caching:
             expires_at=now + ttl_s,
         )
         self.memory.put(key, entry)
-        if self.disk is not None:
-            self.disk.put(key, entry)
+        if self.behind is not None:
+            self.behind.put(key, entry)
         call.trace.add(Stored(entry.size_bytes))
 
     def _is_own(self, call: Call) -> bool:
@@ -93,21 +103,28 @@ def saved_by(flight: Flight) -> Saved | None:
 
 
 async def open_caching(
-    config: Config, providers: Iterable[ProviderEntry], home: Path, stack: AsyncExitStack
+    config: Config,
+    providers: Iterable[ProviderEntry],
+    home: Path,
+    redis: Client | None,
+    stack: AsyncExitStack,
 ) -> Caching | None:
     """What `[cache]` asks for; closed with `stack`. None: off. The disk's file lies in `home`."""
     settings = config.cache
     if settings.store == "off":
         return None
-    disk = None
+    behind: DiskStore | RedisStore | None = None
     if settings.store == "disk":
-        disk = await DiskStore.open(home / "cache.db", settings.max_disk_bytes, time.time)
-        stack.push_async_callback(disk.close)
+        behind = await DiskStore.open(home / "cache.db", settings.max_disk_bytes, time.time)
+    elif settings.store == "redis" and redis is not None:
+        behind = RedisStore(redis, time.time)
+    if behind is not None:
+        stack.push_async_callback(behind.close)
     return Caching(
         settings=settings,
         aliases=config.models,
         keys=Keys(config.models, providers),
         memory=MemoryStore(settings.max_bytes, time.time),
         flights=Flights(settings.max_entry_bytes),
-        disk=disk,
+        behind=behind,
     )

@@ -57,8 +57,10 @@ class Entry:
     def decode(cls, stored: bytes) -> Entry:
         """The reverse. Raises `ValueError` or `TypeError` for what is no entry."""
         line, _, payload = stored.partition(b"\n")
-        facts: dict[str, Any] = orjson.loads(line)
-        usage = facts.pop("usage")
+        facts: Any = orjson.loads(line)
+        if type(facts) is not dict:
+            raise ValueError("no entry")
+        usage = facts.pop("usage", None)
         return cls(payload=payload, usage=Usage(**usage) if usage else None, **facts)
 
     def completion(self) -> Completion:

@@ -1,0 +1,72 @@
+"""The cache in Redis: how do several hosts share what was answered?
+
+Redis keeps the time and makes the room (`maxmemory-policy allkeys-lru`). While it is not to be
+had there are only misses; the client's breaker sees to it that this costs one short wait, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from gateway.cache.entry import Entry
+
+_MOST_WAITING = 256
+
+
+class Client(Protocol):
+    """What is used of the Redis client: None is a Redis that is not to be had."""
+
+    @property
+    def available(self) -> bool: ...
+
+    def key(self, *parts: str) -> str: ...
+
+    async def run(self, command: Callable[[Any], Awaitable[Any]]) -> Any: ...
+
+
+class RedisStore:
+    """Entries in Redis. What is on its way there is not cancelled with the call that sent it."""
+
+    def __init__(self, client: Client, now: Callable[[], float]) -> None:
+        self._client = client
+        self._now = now
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def get(self, key: bytes) -> Entry | None:
+        if not self._client.available:
+            return None
+        name = self._name(key)
+        stored = await asyncio.shield(self._send(lambda redis: redis.get(name)))
+        # An entry says whose it is: an answer that was mixed up on its way is nobody's.
+        if stored is None or not stored.startswith(key):
+            return None
+        try:
+            return Entry.decode(stored[len(key) :])
+        except (ValueError, TypeError):
+            return None
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """Send an entry off; not while too much is on its way."""
+        left_ms = int((entry.expires_at - self._now()) * 1000)
+        if left_ms > 0 and len(self._tasks) < _MOST_WAITING and self._client.available:
+            name, stored = self._name(key), key + entry.encode()
+            self._send(lambda redis: redis.set(name, stored, px=left_ms))
+
+    async def close(self) -> None:
+        """Wait for what is on its way; the client bounds the time."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _name(self, key: bytes) -> str:
+        return self._client.key("cache", key.hex())
+
+    def _send(self, command: Callable[[Any], Awaitable[Any]]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(self._run(command))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run(self, command: Callable[[Any], Awaitable[Any]]) -> Any:
+        return await self._client.run(command)
