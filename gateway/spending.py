@@ -16,7 +16,8 @@ from gateway.config import Budgeting
 from gateway.errors import BudgetExceeded, CostUnbounded
 from gateway.exchange import Call
 from gateway.ledger import Accounts, Granted, Intent, Reservation, Short
-from gateway.worstcase import unbounded
+from gateway.trace import AttemptStarted
+from gateway.worstcase import cheaper, unbounded
 
 _POLL_S = 0.05
 
@@ -83,7 +84,7 @@ class Spending:
         """
         until = asyncio.get_running_loop().time() + self._settings.wait_s
         needed = intent.bound_nano_usd or 0
-        if not self._settings.wait_s:
+        if not self._settings.wait_s or _cheaper_left(call):
             raise self._refusal(short)
         try:
             async with asyncio.timeout_at(min(until, call.deadline)), self._queue(short):
@@ -107,6 +108,12 @@ class Spending:
             f"The budget {name} has no room for this call. Ask your administrator, send a smaller "
             "max_tokens, or wait for the budget's next period."
         )
+
+
+def _cheaper_left(call: Call) -> bool:
+    """Is there a cheaper target that was not tried yet? It will be, at once."""
+    tried = {started.target.name for started in call.trace.all(AttemptStarted)}
+    return bool(cheaper(call, (t for t in call.candidates if t.name not in tried)))
 
 
 def _tell(call: Call, intent: Intent, budgets: Sequence[Budget], granted: Granted) -> None:

@@ -1,11 +1,11 @@
-"""The worst case: what can an attempt cost at most, and when can nobody say?"""
+"""The worst case: what can an attempt cost at most, when can nobody say, and where is it less?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gateway.exchange import JSON, Call
-from gateway.targets import Model
+from gateway.targets import Model, Target
 from gateway.tokens import bound_completion_tokens, bound_prompt_tokens
 
 # What an attempt is bound to where neither the caller nor anybody's table names a longest answer.
@@ -38,6 +38,21 @@ def unbounded(body: JSON, model: Model) -> str | None:
     if any(_by_reference(body)):
         return "the size of what is sent by reference is not known; send it inline"
     return None
+
+
+def cheaper(call: Call, targets: Iterable[Target]) -> list[Target]:
+    """The targets whose worst case is lower than the attempt's own; where that has none, which do.
+
+    Targets of other aliases are for errors of providers, not for want of money.
+    """
+    here = None if unbounded(call.body, call.chosen.model) else bound_nano_usd(call)
+    found: list[Target] = []
+    for target in targets:
+        if not target.fallback_on and unbounded(call.body, target.model) is None:
+            there = bound_nano_usd(call.with_(target=target))
+            if here is None or (there is not None and there < here):
+                found.append(target)
+    return found
 
 
 def _own_tools(body: JSON) -> Iterator[bool]:

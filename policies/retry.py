@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 from gateway.config import Retry as RetrySettings
 from gateway.config import RetryRule
-from gateway.errors import DeadlineExceeded, RateLimited, UpstreamFailure
+from gateway.errors import BudgetExceeded, DeadlineExceeded, RateLimited, UpstreamFailure
 from gateway.exchange import Call, Handler, Reply
 from gateway.health import Health
 from gateway.picking import followers, wide_enough
 from gateway.retrybudget import Allowance, RetryBudget
 from gateway.targets import Target
 from gateway.trace import AttemptStarted, Paused
+from gateway.worstcase import cheaper
 
 _TRANSIENT = RetryRule(same_target=2, next_target=True)
 _ELSEWHERE = RetryRule(same_target=0, next_target=True)
@@ -92,6 +93,12 @@ class Retry:
             try:
                 with self._health.attempt(target, call.deadline) as observed:
                     return observed.answered(await call_next(asked))
+            except BudgetExceeded:  # nothing was sent: a cheaper target may have room
+                left = cheaper(asked, left)
+                if not left or attempt >= self._settings.max_attempts:
+                    raise
+                target, tries, attempt = left.pop(0), 1, attempt + 1
+                continue
             except UpstreamFailure as failure:
                 left = wide_enough(left, target, failure)
                 step = self._decide(asked, failure, tries, left, allowance)

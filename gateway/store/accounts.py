@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from gateway.errors import Unavailable
 from gateway.ledger import CallRecord, Granted, Intent, Reservation, Settlement, Short
 from gateway.pricing import Price
-from gateway.store.budgets import peek, spend, take
+from gateway.store.budgets import hold, peek, spend, take
 from gateway.store.charges import (
     COST,
     INSERT_CALLS,
@@ -186,17 +186,20 @@ class SqlAccounts:
     def _insert_budgeted(
         self, db: sqlite3.Connection, openings: Sequence[_Opening]
     ) -> list[Granted | Short]:
-        outcomes = [take(db, row[0], reservations) for row, _, reservations in openings]
+        outcomes = [take(db, reservations) for _, _, reservations in openings]
         pairs = zip(openings, outcomes, strict=True)
-        self._insert_charges(db, [opening for opening, out in pairs if isinstance(out, Granted)])
+        granted = [opening for opening, outcome in pairs if isinstance(outcome, Granted)]
+        self._insert_charges(db, granted)
+        hold(db, [(row[0], reservations) for row, _, reservations in granted])
         return outcomes
 
 
 def _settle_charges(db: sqlite3.Connection, settlings: Sequence[_Settling]) -> None:
     SETTLE_CHARGES.execute(db, [row for row, _ in settlings])
-    for row, budgeted in settlings:
-        if budgeted:
-            spend(db, row[-1], row[COST])
+    # By charge: one that is settled again in the same batch is counted as it was settled first.
+    ended = {row[-1]: row[COST] or 0 for row, budgeted in reversed(settlings) if budgeted}
+    if ended:
+        spend(db, [(cost, charge_id) for charge_id, cost in ended.items()])
 
 
 def _peek(db: sqlite3.Connection, wanted: Sequence[Sequence[Reservation]]) -> list[Granted | Short]:

@@ -14,6 +14,7 @@ import aiosqlite
 
 from gateway.budgets import Budget, Budgets
 from gateway.ledger import Granted, Reservation, Short
+from gateway.store.rows import Statement, insert
 
 _TAKE = (
     "UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd + ? "
@@ -33,17 +34,30 @@ _BALANCE = (
     "SELECT spent_nano_usd, reserved_nano_usd FROM budget_periods "
     "WHERE budget_id = ? AND period_start_ms = ?"
 )
-_HOLD = (
-    "INSERT INTO charge_reservations (charge_id, budget_id, period_start_ms, nano_usd) "
-    "VALUES (?, ?, ?, ?)"
+_HOLD = insert("charge_reservations", ("charge_id", "budget_id", "period_start_ms", "nano_usd"))
+_SPEND = Statement(
+    2,
+    lambda values: (
+        f"WITH v (cost, charge_id) AS (VALUES {values}) "  # noqa: S608 - marks of parameters
+        "UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd - ended.held, "
+        "spent_nano_usd = spent_nano_usd + ended.cost FROM ("
+        "SELECT r.budget_id, r.period_start_ms, SUM(r.nano_usd) AS held, SUM(v.cost) AS cost "
+        "FROM v JOIN charge_reservations AS r ON r.charge_id = v.charge_id "
+        "GROUP BY r.budget_id, r.period_start_ms) AS ended "
+        "WHERE budget_periods.budget_id = ended.budget_id "
+        "AND budget_periods.period_start_ms = ended.period_start_ms"
+    ),
+    single=(
+        "UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd - held.nano_usd, "
+        "spent_nano_usd = spent_nano_usd + ? FROM charge_reservations AS held "
+        "WHERE held.charge_id = ? AND budget_periods.budget_id = held.budget_id "
+        "AND budget_periods.period_start_ms = held.period_start_ms"
+    ),
 )
-_SPEND = (
-    "UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd - held.nano_usd, "
-    "spent_nano_usd = spent_nano_usd + ? FROM charge_reservations AS held "
-    "WHERE held.charge_id = ? AND budget_periods.budget_id = held.budget_id "
-    "AND budget_periods.period_start_ms = held.period_start_ms"
+_RELEASE = Statement(
+    1,
+    lambda values: f"DELETE FROM charge_reservations WHERE charge_id IN (VALUES {values})",  # noqa: S608 - marks of parameters
 )
-_RELEASE = "DELETE FROM charge_reservations WHERE charge_id = ?"
 
 _SPEND_BOUNDS = """
 UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd - lost.held,
@@ -82,10 +96,8 @@ _RELEASE_LOST = (
 )
 
 
-def take(
-    db: sqlite3.Connection, charge_id: str, reservations: Sequence[Reservation]
-) -> Granted | Short:
-    """Hold all of an attempt's reservations, or none of them."""
+def take(db: sqlite3.Connection, reservations: Sequence[Reservation]) -> Granted | Short:
+    """Take all of an attempt's reservations from their budgets, or none of them."""
     left: list[int] = []
     for number, wanted in enumerate(reservations):
         used = _take_one(db, wanted)
@@ -95,9 +107,17 @@ def take(
                 db.execute(_GIVE_BACK, place)
             return _short(db, wanted)
         left.append(wanted.limit_nano_usd - used)
-    for held in reservations:
-        db.execute(_HOLD, (charge_id, held.budget_id, held.period_start_ms, held.nano_usd))
     return Granted(tuple(left))
+
+
+def hold(db: sqlite3.Connection, taken: Iterable[tuple[str, Sequence[Reservation]]]) -> None:
+    """Write down which charge holds what was taken."""
+    rows = [
+        (charge_id, held.budget_id, held.period_start_ms, held.nano_usd)
+        for charge_id, reservations in taken
+        for held in reservations
+    ]
+    _HOLD.execute(db, rows)
 
 
 def peek(db: sqlite3.Connection, reservations: Sequence[Reservation]) -> Granted | Short:
@@ -111,10 +131,13 @@ def peek(db: sqlite3.Connection, reservations: Sequence[Reservation]) -> Granted
     return Granted(tuple(left))
 
 
-def spend(db: sqlite3.Connection, charge_id: str, cost_nano_usd: int | None) -> None:
-    """Release what a charge holds, and add its cost. Without reservations nothing happens."""
-    db.execute(_SPEND, (cost_nano_usd or 0, charge_id))
-    db.execute(_RELEASE, (charge_id,))
+def spend(db: sqlite3.Connection, ended: Sequence[tuple[int, str]]) -> None:
+    """Release what charges hold, and add their costs. Without reservations nothing happens.
+
+    `ended` are costs and charges, each charge once.
+    """
+    _SPEND.execute(db, ended)
+    _RELEASE.execute(db, [(charge_id,) for _, charge_id in ended])
 
 
 def spend_bounds(db: sqlite3.Connection, owner: str) -> None:

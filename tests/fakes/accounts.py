@@ -27,6 +27,7 @@ class Book:
         self.held: dict[str, int] = {}  # of each budget, by id; a test may change both
         self.spent: dict[str, int] = {}
         self.asked_for = 0
+        self._reservations: dict[str, Sequence[Reservation]] = {}
 
     async def open(
         self, intent: Intent, reservations: Sequence[Reservation] = ()
@@ -35,6 +36,7 @@ class Book:
         if isinstance(answer, Granted):
             self.intents.append(intent)
             self.events.append(f"open {intent.charge_id}")
+            self._reservations[intent.charge_id] = reservations
             for held in reservations:
                 self.held[held.budget_id] = self.held.get(held.budget_id, 0) + held.nano_usd
         return answer
@@ -55,6 +57,10 @@ class Book:
 
     async def settle(self, settlement: Settlement) -> None:
         self.settlements.append(settlement)
+        for held in self._reservations.pop(settlement.charge_id, ()):
+            self.held[held.budget_id] -= held.nano_usd
+            spent = self.spent.get(held.budget_id, 0)
+            self.spent[held.budget_id] = spent + (settlement.cost_nano_usd or 0)
         self.asked.set()
         if self.stuck is not None:
             await self.stuck.wait()
