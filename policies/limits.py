@@ -7,21 +7,20 @@ caller's own limit on the answer) and corrected to what the attempts have used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
+from itertools import chain
 from types import TracebackType
-from typing import Any
 
 from gateway.config import RateLimits
 from gateway.directory import Directory
 from gateway.exchange import JSON, Call, Completion, Ending, Handler, Reply
 from gateway.keys import VirtualKey
-from gateway.limits.demand import Answer, Demand, Grant, Kind, Limit, Limited, Limiter, Scope
+from gateway.limits.applicable import Applicable
+from gateway.limits.demand import Answer, Demand, Grant, Limit, Limited, Limiter
 from gateway.limits.queue import Queue
 from gateway.limits.refusal import admit
 from gateway.tokens import estimate_prompt_tokens
 from gateway.trace import AttemptEnded, Paused
-
-_KINDS: Mapping[str, Kind] = {"rpm": "requests", "tpm": "tokens", "concurrent": "concurrent"}
 
 
 class Limits:
@@ -34,9 +33,7 @@ class Limits:
             limiter, max_wait_s=settings.max_wait_s, max_waiting=settings.max_waiting
         )
         self._directory = directory
-        self._of_key = _by_kind(settings, "key_")
-        self._of_team = _by_kind(settings, "team_")
-        self._of_models = {name: _by_kind(of, "") for name, of in settings.models.items()}
+        self._limits = Applicable(settings)
 
     async def __call__(self, call: Call, call_next: Handler) -> Reply:
         limits = await self._applicable(call)
@@ -71,17 +68,15 @@ class Limits:
             call.trace.add(Paused(call.trace.now_s() - began_s))
         return answer
 
-    async def _applicable(self, call: Call) -> list[Limit]:
+    async def _applicable(self, call: Call) -> Sequence[Limit]:
         key = call.key
         if key is None:
             raise RuntimeError("Keys comes before Limits")
-        found = list(_limits("key", key.id, self._of_key, key.settings))
-        if key.team is not None:
-            found += _limits("team", key.team, self._of_team, key.team_settings)
-        if self._of_models:
-            for name in await self._model_names(call, key):
-                found += _limits("model", name, self._of_models[name], {})
-        return found
+        limits = self._limits.of_key(key)
+        if not self._limits.models:
+            return limits
+        of_models = (self._limits.models[name] for name in await self._model_names(call, key))
+        return [*limits, *chain.from_iterable(of_models)]
 
     async def _model_names(self, call: Call, key: VirtualKey) -> list[str]:
         """The limited names that this call goes by: its alias's, or its model's with and without
@@ -92,9 +87,9 @@ class Limits:
             return []
         target = resolution.targets[0]
         names = [resolution.alias] if resolution.alias else [target.name, target.model.name]
-        return [name for name in names if name in self._of_models]
+        return [name for name in names if name in self._limits.models]
 
-    def _demand(self, call: Call, limits: list[Limit]) -> Demand:
+    def _demand(self, call: Call, limits: Sequence[Limit]) -> Demand:
         rates = tuple(limit for limit in limits if limit.kind != "concurrent")
         concurrent = tuple(limit for limit in limits if limit.kind == "concurrent")
         tokens = 0
@@ -134,17 +129,3 @@ class _Held:
     ) -> None:
         if error is not None:
             await self.end()
-
-
-def _by_kind(settings: Any, prefix: str) -> dict[str, int | None]:
-    return {name: getattr(settings, prefix + name) for name in _KINDS}
-
-
-def _limits(
-    scope: Scope, subject: str, defaults: Mapping[str, int | None], own: Mapping[str, Any]
-) -> Iterator[Limit]:
-    """A setting of one's own stands before the default; 0 is no limit."""
-    for name, kind in _KINDS.items():
-        amount = own.get(name, defaults[name])
-        if amount:
-            yield Limit(kind, scope, subject, amount)

@@ -14,6 +14,7 @@ from gateway.cli.configuration import config_option, named_after, read
 from gateway.cli.output import Column, print_json, print_rows
 from gateway.config import Config
 from gateway.providers import ProviderState, provider_states
+from gateway.sharing import redis_url
 from gateway.targets import ProviderEntry
 from gateway.thirdparty import load_policies
 
@@ -48,6 +49,7 @@ def check(config_path: Path, as_json: bool) -> None:
     with named_after(config_path):
         catalog = Catalog.load(config.model_info)
         load_policies(config.policies, config_path.parent)
+        redis_url(config, os.environ, config_path.parent)
     states = provider_states(config, os.environ, config_path.parent)
     providers = [_provider(state, catalog) for state in states]
     on = {state.name for state in states if state.entry is not None}

@@ -7,7 +7,7 @@ none and says why. A `Grant` is what was taken: it is ended once, when the call 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gateway.limits import gcra
@@ -20,25 +20,31 @@ Place = Literal["memory", "redis"]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit: `amount` requests or tokens a minute, or calls at once, of one `subject`."""
+    """One limit: `amount` requests or tokens a minute, or calls at once, of one `subject`.
+
+    `name` is what its state is stored under, `window_us` what GCRA needs of a rate.
+    """
 
     kind: Kind
     scope: Scope
     subject: str
     amount: int
+    name: str = field(init=False)
+    window_us: int = field(init=False)
+    _request_us: int = field(init=False)
 
-    @property
-    def name(self) -> str:
-        """What its state is stored under."""
-        return f"{self.kind}:{self.scope}:{self.subject}"
+    def __post_init__(self) -> None:
+        set_once = object.__setattr__  # a limit is frozen, and asked for these in every call
+        set_once(self, "name", f"{self.kind}:{self.scope}:{self.subject}")
+        set_once(self, "_request_us", gcra.cost_us(1, self.amount))
+        window = gcra.WINDOW_US
+        if self.kind == "requests":
+            window = gcra.request_window_us(self.amount)
+        set_once(self, "window_us", window)
 
     def cost_us(self, tokens: int) -> int:
-        return gcra.cost_us(1 if self.kind == "requests" else tokens, self.amount)
-
-    def window_us(self) -> int:
-        if self.kind == "requests":
-            return gcra.request_window_us(self.amount)
-        return gcra.WINDOW_US
+        """What a call with so many tokens takes of a rate."""
+        return self._request_us if self.kind == "requests" else gcra.cost_us(tokens, self.amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ def judge(demand: Demand, now_us: int, arrivals: Sequence[int], running: Sequenc
     """The verdict over the state before: a bucket per rate, a number of calls per concurrency."""
     waits: list[tuple[int, Limit]] = []
     for limit, arrival in zip(demand.rates, arrivals, strict=True):
-        cost, window = limit.cost_us(demand.tokens), limit.window_us()
+        cost, window = limit.cost_us(demand.tokens), limit.window_us
         if cost > window:
             return Verdict(_levels(demand, now_us, arrivals, running, False), limit, never=True)
         if wait := gcra.wait_us(arrival, now_us, cost, window):
@@ -145,8 +151,8 @@ def _levels(
     levels = []
     for limit, arrival in zip(demand.rates, arrivals, strict=True):
         after = gcra.taken(arrival, now_us, limit.cost_us(demand.tokens)) if admitted else arrival
-        free = max(0, gcra.free_us(after, now_us, limit.window_us()))
-        left = free * limit.amount // limit.window_us()
+        free = max(0, gcra.free_us(after, now_us, limit.window_us))
+        left = free * limit.amount // limit.window_us
         levels.append(Level(limit, left, gcra.backlog_us(after, now_us) / 1e6))
     for limit, n in zip(demand.concurrent, running, strict=True):
         levels.append(Level(limit, max(0, limit.amount - n - admitted), 0.0))

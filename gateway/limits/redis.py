@@ -192,7 +192,7 @@ class RedisLimiter:
         arguments: list[str | int] = [what, self._now(), len(demand.rates)]
         arguments += [self._slot(demand), self._lease_us()]
         for limit in demand.rates:
-            arguments += (limit.cost_us(demand.tokens), limit.window_us())
+            arguments += (limit.cost_us(demand.tokens), limit.window_us)
         arguments += [limit.amount for limit in demand.concurrent]
         return self._scripts.post(self._take, keys, arguments)
 

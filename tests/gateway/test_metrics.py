@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import InvalidKey
 from gateway.exchange import Call
+from gateway.limits.demand import Limit, Limited, Verdict
 from gateway.metrics import Metrics
 from gateway.record import call_record
 from gateway.targets import Target
@@ -154,6 +155,16 @@ def test_two_registries_do_not_share_anything(metrics: Metrics) -> None:
 def test_there_is_one_series_per_counter_and_no_creation_time(metrics: Metrics) -> None:
     count(metrics, target("p/listed"))
     assert b"_created" not in metrics.render()
+
+
+def test_refusals_are_counted_by_the_limit_that_refused(metrics: Metrics) -> None:
+    for refused_by in (None, Limit("tokens", "team", "red", 5), Limit("requests", "key", "k", 5)):
+        asked = call()
+        asked.trace.add(Limited(Verdict((), refused_by), "memory"))
+        metrics.call_ended(asked, call_record(asked, 429, "rate_limit_exceeded"))
+    found = samples(metrics)
+    limits = {labels[0] for name, labels in found if name == "sluice_limited_total"}
+    assert limits == {"team_tokens", "key_requests"}
 
 
 def test_a_call_without_attempts_has_no_target(metrics: Metrics) -> None:

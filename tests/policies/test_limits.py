@@ -94,6 +94,14 @@ async def test_the_limits_that_hold_for_a_call(
     assert {name: amount for name, _, amount in found} == names
 
 
+async def test_a_changed_key_has_its_new_limits_at_once() -> None:
+    limiter = Watched()
+    policy = limits(limiter)
+    for rpm in (5, 7):
+        await policy(call(key=key(rpm=rpm)), Answers(completion()))
+    assert [demand.rates[0].amount for demand in limiter.demands] == [5, 7]
+
+
 async def test_an_alias_counts_for_itself_and_a_model_by_all_its_names() -> None:
     settings = {name: ModelLimits(rpm=3) for name in ("smart", "fake/smart", "m")}
     smart = await applied({"models": settings}, call(body={"model": "smart"}))

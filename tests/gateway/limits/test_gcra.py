@@ -21,7 +21,7 @@ class Bucket:
 
     def take(self, now_us: int, tokens: int = 0) -> int:
         """0, or how long to wait."""
-        cost, window = self.limit.cost_us(tokens), self.limit.window_us()
+        cost, window = self.limit.cost_us(tokens), self.limit.window_us
         wait = gcra.wait_us(self.arrival, now_us, cost, window)
         if not wait:
             self.arrival = gcra.taken(self.arrival, now_us, cost)
@@ -83,7 +83,7 @@ def test_corrected_tokens_never_exceed_the_limit_and_the_rate(
     bucket, now, used = Bucket(limit), 1, 0
     for pause, estimate, actual in steps:
         now += pause
-        if limit.cost_us(estimate) > limit.window_us() or bucket.take(now, estimate):
+        if limit.cost_us(estimate) > limit.window_us or bucket.take(now, estimate):
             continue
         most = per_minute * (1 + now / gcra.WINDOW_US)
         assert used + estimate <= most + 1e-6
@@ -97,7 +97,7 @@ def test_the_wait_is_the_very_time_that_is_left(per_minute: int, tokens: list[in
     limit = Limit("tokens", "team", "t", per_minute)
     bucket, now = Bucket(limit), 1
     for amount in tokens:
-        if limit.cost_us(amount) > limit.window_us():
+        if limit.cost_us(amount) > limit.window_us:
             continue
         if wait := bucket.take(now, amount):
             assert bucket.take(now + wait - 1, amount) == 1
