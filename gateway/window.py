@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway.targets import Model
 from gateway.trace import Fact
@@ -36,6 +36,8 @@ class Truncated(Fact):
     `dropped` are their places among the messages, from 0, after an alias's system message was
     joined to them. `tokens` is about how many they had, `kept_tokens` how many the rest has.
     """
+
+    storable: ClassVar[bool] = False
 
     target: str
     dropped: tuple[int, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from tests.conftest import StartGateway
 from tests.fakes import openai
 from tests.fakes.upstream import Answer, Request, Step, Upstream, json_answer, sse_answer
 from tests.gateway_process import GatewayProcess, fake_provider, table
+from tests.redis_server import redis_server
 
 PRICE = {"input_cost_per_token": 0.000001, "output_cost_per_token": 0.000002}
 WHOLE = [*openai.chunks("Hel", "lo!"), *openai.end()]
@@ -159,6 +161,25 @@ async def test_the_disk_is_there_after_a_restart(
         second = await ask(http)
     assert second.headers["x-sluice-cache"] == "hit"
     assert second.content == first.content
+    assert len(upstream.requests) == 1
+
+
+async def test_redis_keeps_answers_for_other_processes(
+    start_gateway: StartGateway, upstream: Upstream, tmp_path: Path
+) -> None:
+    with redis_server(tmp_path) as redis:
+        redis_table = table("redis", url=redis.url, timeout_s=5.0)
+        gateway = await start_gateway(f"{config(upstream, store='redis')}\n{redis_table}")
+        async with client(gateway) as http:
+            first = await ask(http, stream=True)
+        assert gateway.stop() == 0
+        gateway.start()
+        async with client(gateway) as http:
+            second = await ask(http)
+            streamed = await ask(http, stream=True)
+    assert second.headers["x-sluice-cache"] == "hit"
+    assert text_of(second) == "Hello!"
+    assert streamed.content == first.content
     assert len(upstream.requests) == 1
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from gateway.cache.entry import Entry
 
 _MOST_WAITING = 256
+_LONGEST_S = 1e9  # what Redis refuses would look like a fault of Redis
 
 
 class Client(Protocol):
@@ -49,7 +50,7 @@ class RedisStore:
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Send an entry off; not while too much is on its way."""
-        left_ms = int((entry.expires_at - self._now()) * 1000)
+        left_ms = int(min(entry.expires_at - self._now(), _LONGEST_S) * 1000)
         if left_ms > 0 and len(self._tasks) < _MOST_WAITING and self._client.available:
             name, stored = self._name(key), key + entry.encode()
             self._send(lambda redis: redis.set(name, stored, px=left_ms))

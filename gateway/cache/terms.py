@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from gateway.config import Alias
 from gateway.config import Cache as CacheSettings
@@ -20,6 +19,7 @@ from gateway.trace import Routed
 
 _WORDS = ("on", "off", "no-cache", "no-store")
 _NUMBERS = ("ttl", "max-age")
+_LONGEST_S = 1e9
 _RESTRICTIONS = ("no-cache", "no-store", "max-age")
 
 
@@ -48,18 +48,17 @@ def terms_of(call: Call, aliases: Mapping[str, Alias], settings: CacheSettings) 
     asked = wish is True or "on" in said or "ttl" in said
     if not asked and not alias_ttl_s and not (call.key and call.key.setting("cache")):
         return None
-    if header := call.controls.get("cache_control"):
-        said = {**said, **_restrictions(header)}
+    header = call.controls.get("cache_control")
+    further = _restrictions(header) if header else {}
     return Terms(
         ttl_s=said.get("ttl", alias_ttl_s or settings.ttl_s),
-        read="no-cache" not in said,
-        store="no-store" not in said,
-        max_age_s=said.get("max-age", math.inf),
+        read="no-cache" not in said and "no-cache" not in further,
+        store="no-store" not in said and "no-store" not in further,
+        max_age_s=min(said.get("max-age", math.inf), further.get("max-age", math.inf)),
         namespace=call.controls.get("cache_namespace"),
     )
 
 
-@lru_cache(maxsize=256)
 def _directives(text: str) -> Mapping[str, float]:
     """Our own header: what it says has to be understood."""
     found: dict[str, float] = {}
@@ -73,7 +72,6 @@ def _directives(text: str) -> Mapping[str, float]:
     return found
 
 
-@lru_cache(maxsize=256)
 def _restrictions(text: str) -> Mapping[str, float]:
     """The standard header: what we do not know in it is passed over, as it demands."""
     parts = (part.strip().lower().partition("=") for part in text.split(","))
@@ -86,4 +84,4 @@ def _seconds(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if 0 <= value < math.inf else None
+    return min(value, _LONGEST_S) if 0 <= value < math.inf else None

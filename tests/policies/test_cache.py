@@ -30,6 +30,7 @@ from gateway.keys import VirtualKey
 from gateway.targets import Target
 from gateway.trace import AttemptEnded, AttemptStarted, Fact, Routed
 from gateway.usage import Usage
+from gateway.window import Truncated
 from policies.cache import Cache
 from tests import builders
 from tests.fakes.clock import Clock
@@ -227,6 +228,20 @@ async def test_a_wish_that_is_not_understood_is_refused(scene: Scene, wish: str)
         await scene.ask(scene.call(controls={"cache": wish}))
 
 
+@pytest.mark.parametrize("name", ["cache", "cache_control"])
+async def test_the_end_of_a_long_wish_counts(scene: Scene, name: str) -> None:
+    await scene.ask(scene.call(controls={name: "max-age=1," * 100 + "no-store"}))
+    assert len(scene.caching.memory) == 0
+
+
+async def test_no_answer_is_kept_for_ever(scene: Scene) -> None:
+    endless = scene.call(controls={"cache": "ttl=1e300"})
+    await scene.ask(endless)
+    entry = scene.caching.memory.get(scene.caching.keys.digest(endless))
+    assert entry
+    assert entry.expires_at == scene.clock() + 1e9
+
+
 async def test_without_caching_every_call_passes(scene: Scene) -> None:
     call = scene.call()
     await Cache(None)(call, scene.provider)
@@ -365,6 +380,7 @@ class Cut(Fact):
         ({"target": FALLBACK}, 0),
         ({"target": SECOND}, 1),
         ({"facts": (Cut(),)}, 0),
+        ({"facts": (Truncated("one/m", (1,), 9, 9),)}, 0),
         ({"words": 2000}, 0),
     ],
 )
