@@ -76,6 +76,12 @@ class Breaker:
         """May an attempt go there? Of probes one at a time."""
         return self.benched_at is None or (now >= self.until and self.probes == 0)
 
+    def begin(self) -> bool:
+        """An attempt begins; is it a probe? One is over when `probes` is counted down."""
+        probe = self.benched_at is not None
+        self.probes += probe
+        return probe
+
     def succeeded(self, now: float, epoch: int) -> None:
         """An attempt that was begun in `epoch` went well."""
         if self.benched_at is not None:

@@ -74,6 +74,29 @@ class RetryRule:
     next_target: bool = False
 
 
+_TRANSIENT = RetryRule(same_target=2, next_target=True)
+_ELSEWHERE = RetryRule(same_target=0, next_target=True)
+_FINAL = RetryRule(same_target=0, next_target=False)
+
+DEFAULT_RULES: Mapping[str, RetryRule] = {
+    "connection": _TRANSIENT,
+    "timeout": _TRANSIENT,
+    "overloaded": _TRANSIENT,
+    "server_error": _TRANSIENT,
+    "response_parsing": _TRANSIENT,
+    "tool_call": _TRANSIENT,
+    "rate_limit": _TRANSIENT,  # the next target at once, when there is one
+    "quota_exceeded": _ELSEWHERE,
+    "authentication": _ELSEWHERE,
+    "permission": _ELSEWHERE,
+    "upstream_model_not_found": _ELSEWHERE,
+    "invalid_configuration": _ELSEWHERE,
+    "context_window": _ELSEWHERE,  # only where the window is larger
+    "invalid_prompt": _FINAL,
+    "content_filter": _FINAL,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """`[retry]`: back-off is `base_s` · 2ⁿ with full jitter, at most `max_s`."""

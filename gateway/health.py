@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Hashable
+import time
+from collections.abc import Callable, Hashable, Sequence
 from types import TracebackType
 
 from gateway.breaker import Breaker, Rules, State
@@ -41,7 +42,8 @@ class Health:
         load: Load | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self.clock = clock or _loop_time
+        self.clock = clock or time.monotonic
+        self.loop_clock = clock or _loop_time
         self.load = load or Load(self.clock)
         self._targets = _Breakers(
             Rules(
@@ -68,12 +70,12 @@ class Health:
 
     def usable(self, target: Target) -> bool:
         """May an attempt go there now? Changes nothing."""
-        breakers = self._of(target)
+        breakers = self.of(target)
         return not breakers or all(breaker.usable(self.clock()) for breaker in breakers)
 
     def benched_at(self, target: Target) -> float:
-        """Since when it is benched, on the loop's clock; infinity if it is not."""
-        since = [b.benched_at for b in self._of(target) if b.benched_at is not None]
+        """Since when it is benched, on the clock of `clock`; infinity if it is not."""
+        since = [b.benched_at for b in self.of(target) if b.benched_at is not None]
         return max(since, default=math.inf)
 
     def state(self, name: str) -> State:
@@ -81,14 +83,12 @@ class Health:
         breaker = self._targets.known.get(name)
         return breaker.state(self.clock()) if breaker else "closed"
 
-    def attempt(self, target: Target, deadline: float) -> Attempt:
-        """To be entered around one attempt. `deadline` is the call's, on the loop's clock."""
-        return Attempt(self, target, deadline)
-
-    def _of(self, target: Target) -> list[Breaker]:
-        """The breakers that speak about a target: none while nothing of it has failed."""
+    def of(self, target: Target) -> Sequence[Breaker]:
+        """The breakers that speak about a target: none while nothing has failed."""
+        if not self._targets.known and not self._credentials.known:
+            return ()
         found: list[Breaker] = []
-        if self._targets.known and (breaker := self._targets.known.get(target.name)):
+        if breaker := self._targets.known.get(target.name):
             found.append(breaker)
         if self._credentials.known:
             known = self._credentials.known
@@ -108,36 +108,34 @@ class Health:
 class Attempt:
     """One attempt under observation. Leaving its `with` by an exception reports it.
 
-    `answered` reports a reply; a stream goes on being observed until it closes.
+    `deadline` is the call's, on the loop's clock. `answered` reports a reply; a stream goes on
+    being observed until it closes.
     """
 
-    __slots__ = ("_began", "_breakers", "_deadline", "_health", "_name", "_probes", "_target")
+    __slots__ = ("_began", "_breakers", "_deadline", "_figures", "_health", "_target")
 
     def __init__(self, health: Health, target: Target, deadline: float) -> None:
         self._health = health
         self._target = target
         self._deadline = deadline
-        self._name = target.name
 
     def __enter__(self) -> Attempt:
         health = self._health
         self._began = health.clock()
-        self._breakers = [(b, b.epoch) for b in health._of(self._target)]
-        self._probes = [b for b, _ in self._breakers if b.benched_at is not None]
-        for breaker in self._probes:
-            breaker.probes += 1
-        health.load.started(self._name)
+        self._breakers = [(b, b.epoch, b.begin()) for b in health.of(self._target)]
+        self._figures = health.load.of(self._target.name)
+        self._figures.in_flight += 1
         return self
 
     def answered(self, reply: Reply) -> Reply:
         """The answer, or a stream's first event, is here."""
         now = self._health.clock()
-        self._health.load.answered(self._name, now - self._began, now)
+        self._figures.answered(now - self._began, now)
         if isinstance(reply, Completion):
-            self._health.load.ended(self._name)
+            self._figures.in_flight -= 1
             self._succeeded(now)
         else:
-            for breaker, epoch in self._breakers:
+            for breaker, epoch, _ in self._breakers:
                 if breaker.benched_at is not None:  # it lives; how the stream ends is told later
                     breaker.succeeded(now, epoch)
             reply.on_close(self._streamed)
@@ -149,21 +147,21 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for breaker in self._probes:
-            breaker.probes -= 1
+        for breaker, _, probe in self._breakers:
+            breaker.probes -= probe
         if error is not None:
-            self._health.load.ended(self._name)
+            self._figures.in_flight -= 1
             self._failed(error)
 
     async def _streamed(self, ending: Ending) -> None:
-        self._health.load.ended(self._name)
+        self._figures.in_flight -= 1
         if ending.error is None:
             self._succeeded(self._health.clock())
         else:
             self._failed(ending.error)
 
     def _succeeded(self, now: float) -> None:
-        for breaker, epoch in self._breakers:
+        for breaker, epoch, _ in self._breakers:
             breaker.succeeded(now, epoch)
 
     def _failed(self, error: BaseException) -> None:
@@ -175,14 +173,14 @@ class Attempt:
             breaker = self._health.refused(self._target, error.kind)
         else:
             return
-        epoch = next((e for b, e in self._breakers if b is breaker), 0)
+        epoch = next((e for b, e, _ in self._breakers if b is breaker), 0)
         breaker.failed(self._health.clock(), epoch, error.retry_after_s or 0.0)
 
     def _at_the_deadline(self, error: UpstreamFailure) -> bool:
         """A time-out that the caller's own deadline made says nothing about the target."""
         if not isinstance(error, UpstreamTimeout):
             return False
-        return self._health.clock() >= self._deadline - _AT_DEADLINE_S
+        return self._health.loop_clock() >= self._deadline - _AT_DEADLINE_S
 
 
 class _Breakers:

@@ -10,15 +10,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 _FADES_IN_S = 10.0
 _KEPT = 4096  # callers name models as they like
 
 
-class _Average(NamedTuple):
-    seconds: float
-    at: float
+class Figures:
+    """What is known of one target. `seconds` is its latency as of `at`."""
+
+    __slots__ = ("at", "in_flight", "seconds")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.seconds = 0.0
+        self.at: float | None = None
+
+    def answered(self, seconds: float, now: float) -> None:
+        """An attempt got its answer, or its first event, after `seconds`."""
+        if self.at is None:
+            self.seconds = seconds
+        else:
+            # News of one moment still move the figure: many at once are many.
+            old = min(math.exp((self.at - now) / _FADES_IN_S), 0.9)
+            self.seconds = seconds + old * (self.seconds - seconds)
+        self.at = now
+
+    def latency_s(self, now: float) -> float:
+        """The average, faded by the time since its last news; 0 where nothing is known."""
+        return 0.0 if self.at is None else self.seconds * math.exp((self.at - now) / _FADES_IN_S)
 
 
 class Load:
@@ -26,38 +45,21 @@ class Load:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._in_flight: dict[str, int] = {}
-        self._latencies: dict[str, _Average] = {}
+        self._figures: dict[str, Figures] = {}
+
+    def of(self, name: str) -> Figures:
+        """The figures of a target, to be changed by its attempts."""
+        known = self._figures.get(name)
+        if known is None:
+            if len(self._figures) >= _KEPT:
+                del self._figures[next(iter(self._figures))]
+            known = self._figures[name] = Figures()
+        return known
 
     def in_flight(self, name: str) -> int:
-        return self._in_flight.get(name, 0)
+        known = self._figures.get(name)
+        return known.in_flight if known else 0
 
     def latency_s(self, name: str) -> float:
-        """The average, faded by the time since its last news; 0 where nothing is known."""
-        known = self._latencies.get(name)
-        if known is None:
-            return 0.0
-        return known.seconds * math.exp((known.at - self._clock()) / _FADES_IN_S)
-
-    def started(self, name: str) -> None:
-        self._in_flight[name] = self._in_flight.get(name, 0) + 1
-
-    def ended(self, name: str) -> None:
-        left = self._in_flight.get(name, 0) - 1
-        if left > 0:
-            self._in_flight[name] = left
-        else:
-            self._in_flight.pop(name, None)
-
-    def answered(self, name: str, seconds: float, now: float) -> None:
-        """An attempt got its answer, or its first event, after `seconds`."""
-        known = self._latencies.get(name)
-        if known is None:
-            if len(self._latencies) >= _KEPT:
-                del self._latencies[next(iter(self._latencies))]
-            self._latencies[name] = _Average(seconds, now)
-            return
-        old = math.exp((known.at - now) / _FADES_IN_S)
-        # News of one moment still move the figure: many at once are many.
-        old = min(old, 0.9)
-        self._latencies[name] = _Average(seconds + old * (known.seconds - seconds), now)
+        known = self._figures.get(name)
+        return known.latency_s(self._clock()) if known else 0.0

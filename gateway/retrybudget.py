@@ -6,11 +6,9 @@ at most a share of the calls in flight, and a few are always allowed, for a quie
 
 from __future__ import annotations
 
-from types import TracebackType
-
 
 class RetryBudget:
-    """Counts the calls in flight and the further attempts among them, in this process."""
+    """Counts the further attempts in this process. `calls` are those in flight: Retry counts."""
 
     __slots__ = ("_least", "_share", "calls", "further")
 
@@ -20,8 +18,8 @@ class RetryBudget:
         self.calls = 0
         self.further = 0
 
-    def call(self) -> Allowance:
-        """To be entered around one call."""
+    def allowance(self) -> Allowance:
+        """To be entered around a call's further attempts."""
         return Allowance(self)
 
     def take(self) -> bool:
@@ -54,14 +52,7 @@ class Allowance:
             self._budget.further -= 1
 
     def __enter__(self) -> Allowance:
-        self._budget.calls += 1
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.give_back()
-        self._budget.calls -= 1

@@ -98,11 +98,12 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where one attempt goes. `params` and `system` are the alias's, joined to the caller's.
+    """Where one attempt goes. `name` is canonical: `provider/model`.
 
-    `weight` and `priority` are its place in the alias; `spares` are further credentials that serve
-    in turn. `fallback` names the other alias that it was borrowed from, and `fallback_on` the kinds
-    of errors that lead there: none means all after which another target may be tried.
+    `params` and `system` are the alias's, joined to the caller's; `weight` and `priority` are the
+    target's place in it. `spares` are further credentials that serve in turn. `fallback` names the
+    other alias that it was borrowed from, and `fallback_on` the kinds of errors that lead there:
+    none means all after which another target may be tried.
     """
 
     provider: Provider
@@ -115,8 +116,8 @@ class Target:
     spares: tuple[Credential, ...] = ()
     fallback: str | None = None
     fallback_on: frozenset[str] = frozenset()
+    name: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def name(self) -> str:
-        """Canonical: `provider/model`."""
-        return f"{self.provider.name}/{self.model.name}"
+    def __post_init__(self) -> None:
+        # Asked for several times a call, so made once.
+        object.__setattr__(self, "name", f"{self.provider.name}/{self.model.name}")

@@ -10,41 +10,27 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from gateway.config import DEFAULT_RULES
 from gateway.config import Retry as RetrySettings
-from gateway.config import RetryRule
-from gateway.errors import BudgetExceeded, DeadlineExceeded, RateLimited, UpstreamFailure
+from gateway.errors import (
+    BudgetExceeded,
+    DeadlineExceeded,
+    RateLimited,
+    SluiceError,
+    UpstreamFailure,
+)
 from gateway.exchange import Call, Handler, Reply
-from gateway.health import Health
+from gateway.health import Attempt, Health
 from gateway.picking import followers, wide_enough
 from gateway.retrybudget import Allowance, RetryBudget
 from gateway.targets import Target
 from gateway.trace import AttemptStarted, Paused
 from gateway.worstcase import cheaper
 
-_TRANSIENT = RetryRule(same_target=2, next_target=True)
-_ELSEWHERE = RetryRule(same_target=0, next_target=True)
-_FINAL = RetryRule(same_target=0, next_target=False)
-
-DEFAULT_RULES: Mapping[str, RetryRule] = {
-    "connection": _TRANSIENT,
-    "timeout": _TRANSIENT,
-    "overloaded": _TRANSIENT,
-    "server_error": _TRANSIENT,
-    "response_parsing": _TRANSIENT,
-    "tool_call": _TRANSIENT,
-    "rate_limit": _TRANSIENT,  # the next target at once, when there is one
-    "quota_exceeded": _ELSEWHERE,
-    "authentication": _ELSEWHERE,
-    "permission": _ELSEWHERE,
-    "upstream_model_not_found": _ELSEWHERE,
-    "invalid_configuration": _ELSEWHERE,
-    "context_window": _ELSEWHERE,  # only where the window is larger
-    "invalid_prompt": _FINAL,
-    "content_filter": _FINAL,
-}
+_FOLLOWED = (UpstreamFailure, BudgetExceeded)  # by further attempts, perhaps
 
 
 class Retry:
@@ -75,44 +61,52 @@ class Retry:
     async def __call__(self, call: Call, call_next: Handler) -> Reply:
         if not self._in_time(call, 0.0):
             raise DeadlineExceeded("The call's deadline leaves no time for an attempt.")
-        first = self._best([t for t in call.candidates if not t.fallback_on] or call.candidates)
+        asked = self._attempt(call, self._first(call.candidates))
         if call.dry_run:
-            call.trace.add(AttemptStarted(1, first, call.trace.now_s()))
-            return await call_next(call.with_(target=first, attempt=1))
-        with self._budget.call() as allowance:
-            return await self._attempts(call, call_next, first, allowance)
-
-    async def _attempts(
-        self, call: Call, call_next: Handler, target: Target, allowance: Allowance
-    ) -> Reply:
-        left = [candidate for candidate in call.candidates if candidate is not target]
-        tries = attempt = 1
-        while True:
-            call.trace.add(AttemptStarted(attempt, target, call.trace.now_s()))
-            asked = call.with_(target=target, attempt=attempt)
+            return await call_next(asked)
+        self._budget.calls += 1
+        try:
             try:
-                with self._health.attempt(target, call.deadline) as observed:
+                with Attempt(self._health, asked.chosen, call.deadline) as observed:
                     return observed.answered(await call_next(asked))
-            except BudgetExceeded:  # nothing was sent: a cheaper target may have room
-                left = cheaper(asked, left)
-                if not left or attempt >= self._settings.max_attempts:
-                    raise
-                target, tries, attempt = left.pop(0), 1, attempt + 1
-                continue
-            except UpstreamFailure as failure:
-                left = wide_enough(left, target, failure)
-                step = self._decide(asked, failure, tries, left, allowance)
+            except _FOLLOWED as error:
+                failure = error
+            return await self._further(asked, call_next, failure)
+        finally:
+            self._budget.calls -= 1
+
+    def _attempt(self, call: Call, target: Target) -> Call:
+        number = call.attempt + 1
+        call.trace.add(AttemptStarted(number, target, call.trace.now_s()))
+        return call.with_(target=target, attempt=number)
+
+    async def _further(self, asked: Call, call_next: Handler, failure: SluiceError) -> Reply:
+        """The attempts after the first, which ended with `failure`."""
+        left = [candidate for candidate in asked.candidates if candidate is not asked.target]
+        tries = 1  # in a row at this target
+        with self._budget.allowance() as allowance:
+            while True:
+                allowance.give_back()
+                if isinstance(failure, UpstreamFailure):
+                    left = wide_enough(left, asked.chosen, failure)
+                    step = self._decide(asked, failure, tries, left, allowance)
+                else:
+                    step = self._cheaper(asked, left)
                 if step is None:
-                    if attempt > 1:  # what we have repeated in vain, the client need not
+                    if asked.attempt > 1:  # what we have repeated in vain, the client need not
                         failure.should_retry = False
-                    raise
-            if step.target is not target:
-                target, tries = step.target, 0
-                left = [candidate for candidate in left if candidate is not target]
-            if step.after_s > 0:
-                call.trace.add(Paused(step.after_s))
-                await self._sleep(step.after_s)
-            tries, attempt = tries + 1, attempt + 1
+                    raise failure
+                tries = tries + 1 if step.target is asked.target else 1
+                left = [candidate for candidate in left if candidate is not step.target]
+                if step.after_s > 0:
+                    asked.trace.add(Paused(step.after_s))
+                    await self._sleep(step.after_s)
+                asked = self._attempt(asked, step.target)
+                try:
+                    with Attempt(self._health, step.target, asked.deadline) as observed:
+                        return observed.answered(await call_next(asked))
+                except _FOLLOWED as error:
+                    failure = error
 
     def _decide(
         self,
@@ -123,7 +117,6 @@ class Retry:
         allowance: Allowance,
     ) -> _Step | None:
         """What comes after a failed attempt; None to give up."""
-        allowance.give_back()
         if call.attempt >= self._settings.max_attempts or not self._in_time(call, 0.0):
             return None
         rule, target = self._rules[failure.kind], call.chosen
@@ -139,6 +132,16 @@ class Retry:
         if other is not None and (well or allowance.take()):
             return _Step(other, 0.0)
         return None
+
+    def _cheaper(self, call: Call, left: list[Target]) -> _Step | None:
+        """Where a budget has no room for an attempt there may be some for a cheaper one."""
+        others = cheaper(call, left) if self._in_time(call, 0.0) else []
+        return _Step(self._best(others), 0.0) if others else None
+
+    def _first(self, candidates: Sequence[Target]) -> Target:
+        if len(candidates) == 1:
+            return candidates[0]
+        return self._best([t for t in candidates if not t.fallback_on] or candidates)
 
     def _best(self, targets: Sequence[Target]) -> Target:
         return next((t for t in targets if self._health.usable(t)), targets[0])

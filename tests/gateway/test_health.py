@@ -21,7 +21,7 @@ from gateway.errors import (
     error_classes,
 )
 from gateway.exchange import Stream
-from gateway.health import BENCHED, SICK, Health
+from gateway.health import BENCHED, SICK, Attempt, Health
 from gateway.targets import Credential, Target
 from tests.builders import completion, stream, target, text_event
 from tests.fakes.clock import Clock
@@ -41,15 +41,15 @@ class World:
         self.health = Health(SETTINGS, clock=self.clock)
 
     def fails(self, error: BaseException, at: Target = A, deadline: float = LATE) -> None:
-        with pytest.raises(type(error)), self.health.attempt(at, deadline):
+        with pytest.raises(type(error)), Attempt(self.health, at, deadline):
             raise error
 
     def answers(self, at: Target = A) -> None:
-        with self.health.attempt(at, LATE) as attempt:
+        with Attempt(self.health, at, LATE) as attempt:
             attempt.answered(completion())
 
     def streams(self, *batches: list[object] | SluiceError, at: Target = A) -> Stream:
-        with self.health.attempt(at, LATE) as attempt:
+        with Attempt(self.health, at, LATE) as attempt:
             reply = attempt.answered(stream(*batches))  # type: ignore[arg-type]
         assert isinstance(reply, Stream)
         return reply
@@ -137,7 +137,7 @@ def test_a_target_recovers_by_one_probe(world: World) -> None:
     assert world.health.state(A.name) == "benched"
     world.clock.now += 5
     assert world.health.state(A.name) == "probing"
-    with world.health.attempt(A, LATE) as probe:
+    with Attempt(world.health, A, LATE) as probe:
         assert not world.health.usable(A)
         probe.answered(completion())
     assert world.health.state(A.name) == "closed"

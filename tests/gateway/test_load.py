@@ -18,41 +18,39 @@ def load(clock: Clock) -> Load:
     return Load(clock)
 
 
-def test_attempts_in_flight_are_counted_by_name_and_never_below_zero(load: Load) -> None:
-    load.started("a")
-    load.started("a")
-    load.started("b")
+def test_figures_are_kept_by_name(load: Load) -> None:
+    load.of("a").in_flight += 2
+    load.of("b").in_flight += 1
     assert (load.in_flight("a"), load.in_flight("b"), load.in_flight("c")) == (2, 1, 0)
-    for _ in range(4):
-        load.ended("a")
-    assert load.in_flight("a") == 0
+    load.of("a").in_flight -= 1
+    assert load.in_flight("a") == 1
 
 
 def test_the_first_latency_is_the_average(load: Load, clock: Clock) -> None:
     assert load.latency_s("a") == 0.0
-    load.answered("a", 2.0, clock.now)
+    load.of("a").answered(2.0, clock.now)
     assert load.latency_s("a") == 2.0
 
 
 def test_what_is_old_weighs_less(load: Load, clock: Clock) -> None:
-    load.answered("a", 10.0, clock.now)
+    load.of("a").answered(10.0, clock.now)
     clock.now += 1
-    load.answered("a", 0.0, clock.now)
+    load.of("a").answered(0.0, clock.now)
     assert load.latency_s("a") == pytest.approx(9.0)
     clock.now += 100
-    load.answered("a", 1.0, clock.now)
+    load.of("a").answered(1.0, clock.now)
     assert load.latency_s("a") == pytest.approx(1.0, abs=0.01)
 
 
 def test_many_at_one_moment_move_it_too(load: Load, clock: Clock) -> None:
-    load.answered("a", 10.0, clock.now)
+    load.of("a").answered(10.0, clock.now)
     for _ in range(60):
-        load.answered("a", 1.0, clock.now)
+        load.of("a").answered(1.0, clock.now)
     assert load.latency_s("a") == pytest.approx(1.0, abs=0.05)
 
 
 def test_without_news_it_fades_so_that_the_slow_are_tried_again(load: Load, clock: Clock) -> None:
-    load.answered("a", 10.0, clock.now)
+    load.of("a").answered(10.0, clock.now)
     clock.now += 10
     assert load.latency_s("a") == pytest.approx(3.68, abs=0.01)
     clock.now += 200
@@ -61,5 +59,5 @@ def test_without_news_it_fades_so_that_the_slow_are_tried_again(load: Load, cloc
 
 def test_names_that_callers_make_up_do_not_fill_the_memory(load: Load, clock: Clock) -> None:
     for number in range(5000):
-        load.answered(str(number), 1.0, clock.now)
-    assert len(load._latencies) <= 4096
+        load.of(str(number)).answered(1.0, clock.now)
+    assert len(load._figures) <= 4096

@@ -13,7 +13,7 @@ from gateway.config import RetryRule, Sticky, Strategy
 from gateway.directory import Resolution
 from gateway.errors import ContentFiltered, QuotaExceeded, RateLimited, ServerError, UpstreamFailure
 from gateway.exchange import JSON, Call
-from gateway.health import Health
+from gateway.health import Attempt, Health
 from gateway.keys import VirtualKey
 from gateway.picking import PREFIX_CHARACTERS, Picked, Picker, followers, prompt_prefix, weighted
 from gateway.targets import Credential, Target
@@ -45,7 +45,7 @@ class World:
 
     def fail(self, at: Target, error: UpstreamFailure | None = None) -> None:
         error = error or ServerError("x")
-        with pytest.raises(type(error)), self.health.attempt(at, 1e9):
+        with pytest.raises(type(error)), Attempt(self.health, at, 1e9):
             raise error
 
 
@@ -125,21 +125,21 @@ def test_a_weighted_choice_tells_its_chances(world: World) -> None:
 def test_the_least_busy_for_its_weight_comes_first(world: World) -> None:
     for name, count in (("p/a", 3), ("q/b", 2), ("r/c", 4)):
         for _ in range(count):
-            world.health.load.started(name)
+            world.health.load.of(name).in_flight += 1
     assert world.order(A, B, C, strategy="least_busy") == ["b", "a", "c"]
     assert world.order(A, B, place(C, weight=4), strategy="least_busy") == ["c", "b", "a"]
 
 
 def test_of_two_the_faster_one_is_chosen(world: World) -> None:
-    world.health.load.answered("p/a", 0.9, world.clock.now)
-    world.health.load.answered("q/b", 0.3, world.clock.now)
+    world.health.load.of("p/a").answered(0.9, world.clock.now)
+    world.health.load.of("q/b").answered(0.3, world.clock.now)
     for number in range(200):
         assert world.order(A, B, strategy="lowest_latency", asked=asked(number))[0] == "b"
 
 
 def test_of_three_the_slowest_is_never_first_and_the_fastest_mostly(world: World) -> None:
     for name, seconds in (("p/a", 0.9), ("q/b", 0.3), ("r/c", 0.5)):
-        world.health.load.answered(name, seconds, world.clock.now)
+        world.health.load.of(name).answered(seconds, world.clock.now)
     firsts = Counter(
         world.order(A, B, C, strategy="lowest_latency", asked=asked(number))[0]
         for number in range(3000)
@@ -149,10 +149,10 @@ def test_of_three_the_slowest_is_never_first_and_the_fastest_mostly(world: World
 
 
 def test_attempts_in_flight_make_the_fast_one_slower(world: World) -> None:
-    world.health.load.answered("p/a", 0.9, world.clock.now)
-    world.health.load.answered("q/b", 0.3, world.clock.now)
+    world.health.load.of("p/a").answered(0.9, world.clock.now)
+    world.health.load.of("q/b").answered(0.3, world.clock.now)
     for _ in range(3):
-        world.health.load.started("q/b")
+        world.health.load.of("q/b").in_flight += 1
     assert world.order(A, B, strategy="lowest_latency")[0] == "a"
 
 

@@ -19,7 +19,7 @@ from gateway.errors import (
     error_classes,
 )
 from gateway.exchange import Call, Reply, Stream
-from gateway.health import Health
+from gateway.health import Attempt, Health
 from gateway.targets import Credential, Target
 from gateway.trace import AttemptStarted
 from policies.retry import DEFAULT_RULES, Retry
@@ -49,7 +49,7 @@ class World:
         for at in targets:
             self.clock.now += 0.001
             for _ in range(2):
-                with pytest.raises(ServerError), self.health.attempt(at, 1e9):
+                with pytest.raises(ServerError), Attempt(self.health, at, 1e9):
                     raise ServerError("x")
 
     async def path(self, candidates: tuple[Target, ...], *answers: Reply | BaseException) -> str:
