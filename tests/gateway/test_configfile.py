@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Alias, Config, ConfigError, RetryRule
+from gateway.config import Alias, AliasTarget, Config, ConfigError, RetryRule
 from gateway.configfile import load
 
 ECHO = '[providers.echo]\nkind = "echo"\n'
@@ -53,6 +53,49 @@ price = { input_cost_per_token = 0.5 }
         targets=("echo/echo", "echo/other"), params={"temperature": 0.5, "nested": {"a": [1]}}
     )
     assert config.model_info["echo/echo"].price == {"input_cost_per_token": 0.5}
+
+
+def test_a_target_is_a_name_or_a_table(file: Path) -> None:
+    table = '{ target = "echo/b", weight = 2, priority = 1 }'
+    file.write_text(ECHO + f'[models.m]\ntargets = ["echo/a", {table}]\n')
+    alias = load(file, {}).models["m"]
+    assert alias.targets == ("echo/a", AliasTarget(target="echo/b", weight=2.0, priority=1))
+    assert alias.members[0] == AliasTarget(target="echo/a", weight=1.0, priority=0)
+    assert alias.names == ("echo/a", "echo/b")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            '[models.m]\ntargets = [{ target = "echo/a", wieght = 2 }]',
+            "models.m.targets.1.wieght = 2: unknown setting; did you mean weight?",
+        ),
+        ("[models.m]\ntargets = [{ weight = 2 }]", "models.m.targets.1.target: is required"),
+        ("[models.m]\ntargets = [3]", "models.m.targets.1 = 3: must be a string"),
+        (
+            '[models.m]\ntargets = [{ target = "echo/a", weight = -1 }]',
+            "models.m.targets.1.weight = -1.0: must not be negative",
+        ),
+        (
+            '[models.m]\ntargets = ["echo/a"]\nfallbacks = ["n"]\n[models.x]\ntargets = ["echo/a"]',
+            'models.m.fallbacks = "n": must be another alias; known are x',
+        ),
+        (
+            '[models.m]\ntargets = ["echo/a"]\nfallbacks = ["m"]',
+            'models.m.fallbacks = "m": must be another alias',
+        ),
+        (
+            '[models.m]\ntargets = ["echo/a"]\nfallback_on = ["content"]',
+            'models.m.fallback_on = "content": unknown kind of error; did you mean content_filter',
+        ),
+        ('[providers.e]\nkind = "echo"\nrotate = ["x"]', "providers.e.rotate: names no credential"),
+        ("[health]\nerror_share = 1.5", "health.error_share = 1.5: must be at most 1"),
+        ("[health]\nbench_s = 0", "health.bench_s = 0.0: must be above 0"),
+    ],
+)
+def test_a_fault_of_routing_is_named(file: Path, text: str, problem: str) -> None:
+    assert any(problem in found for found in problems_of(file, ECHO + text))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.catalog import Catalog
-from gateway.config import Alias
+from gateway.config import Alias, AliasTarget
 from gateway.directory import Directory
 from gateway.errors import InvalidConfiguration, ModelNotFound, ProviderNotFound
 from gateway.keys import VirtualKey
@@ -289,3 +289,34 @@ async def test_a_line_has_owner_window_and_prices() -> None:
 async def test_a_model_that_the_key_may_not_use_does_not_exist_for_it() -> None:
     with pytest.raises(ModelNotFound, match="'gpt-a' does not exist or is not for this key"):
         await World().directory.get("gpt-a", key("fast"))
+
+
+# --------------------------------------------------------------------------------- routing
+
+
+async def test_an_alias_says_how_its_targets_are_picked() -> None:
+    alias = Alias(
+        targets=("azure/gpt-a", AliasTarget(target="openai/gpt-a", weight=3.0, priority=1)),
+        strategy="weighted",
+        sticky="key",
+        fallbacks=("lost",),
+        fallback_on=("timeout",),
+    )
+    found = await World(aliases={"m": alias, **ALIASES}).directory.resolve("m", ANYONE)
+    assert [(t.name, t.weight, t.priority) for t in found.targets] == [
+        ("azure/gpt-a", 1.0, 0),
+        ("openai/gpt-a", 3.0, 1),
+    ]
+    assert (found.strategy, found.sticky) == ("weighted", "key")
+    assert (found.fallbacks, found.fallback_on) == (("lost",), frozenset({"timeout"}))
+
+
+async def test_rotated_credentials_are_for_keys_that_are_bound_to_none() -> None:
+    named = {"second": Credential("second", "s2"), "team": Credential("team", "s3")}
+    provider = entry("openai", "native", named=named, rotated=("second",))
+    directory = World(providers=(provider,)).directory
+    (free,) = (await directory.resolve("openai/gpt-a", ANYONE)).targets
+    assert [free.credential.name, *(spare.name for spare in free.spares)] == ["default", "second"]
+    bound = VirtualKey(id="b", name="bound", credentials={"openai": "team"})
+    (target,) = (await directory.resolve("openai/gpt-a", bound)).targets
+    assert (target.credential.name, target.spares) == ("team", ())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.breaker import State
 from gateway.errors import InvalidKey
 from gateway.exchange import Call
 from gateway.limits.demand import Limit, Limited, Verdict
@@ -174,3 +176,13 @@ def test_a_call_without_attempts_has_no_target(metrics: Metrics) -> None:
     found = samples(metrics)
     assert found["sluice_calls_total", ("smart", "400")] == 1
     assert not [name for name, _ in found if name == "sluice_attempts_total"]
+
+
+def test_the_health_of_configured_targets_is_shown(metrics: Metrics) -> None:
+    states: dict[str, State] = {"p/listed": "closed"}
+    metrics.watch_health({"p/listed"}, lambda name: states[name])
+    seen = []
+    for state in get_args(State):
+        states["p/listed"] = state
+        seen.append(samples(metrics)["sluice_target_benched", ("p/listed",)])
+    assert seen == [0.0, 0.5, 1.0]
