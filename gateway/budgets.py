@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from gateway.ledger import Intent, Reservation
 from gateway.periods import Period, PeriodName, period_of, zone
@@ -125,6 +125,17 @@ class Budgeted(Fact):
             "bound_nano_usd": self.bound_nano_usd,
             "left_nano_usd": dict(self.left_nano_usd),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Clamped(Fact):
+    """The attempt's answer was limited to what a budget has room for."""
+
+    max_tokens: int
+    storable: ClassVar[bool] = False
+
+    def describe(self) -> JSON:
+        return {"fact": "clamped", "max_tokens": self.max_tokens}
 
 
 @dataclass(frozen=True, slots=True)

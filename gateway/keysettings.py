@@ -29,6 +29,9 @@ SETTINGS: Mapping[str, KeySetting] = {
         "When no target's window holds the prompt; before the alias's and `[context] strategy`.",
         ("lenient", "strict", "oldest", "middle"),
     ),
+    "clamp": KeySetting(
+        bool, "Shorten the answer to what is left of a budget, where the caller sets no limit."
+    ),
     "rpm": KeySetting(int, "Calls a minute; 0 is no limit."),
     "tpm": KeySetting(int, "Tokens a minute, prompts and answers together; 0 is no limit."),
     "concurrent": KeySetting(int, "Calls at once; 0 is no limit."),

@@ -8,18 +8,20 @@ even all of them could not help, or a cheaper target is left to be tried.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
-from gateway.budgets import Budget, Budgeted, BudgetOverrun, Budgets
+from gateway.budgets import Budget, Budgeted, BudgetOverrun, Budgets, Clamped
 from gateway.config import Budgeting
 from gateway.errors import BudgetExceeded, CostUnbounded
 from gateway.exchange import Call
 from gateway.ledger import Accounts, Granted, Intent, Reservation, Short
 from gateway.trace import AttemptStarted
-from gateway.worstcase import cheaper, unbounded
+from gateway.worstcase import bound_nano_usd, cheaper, shortened, unbounded
 
 _POLL_S = 0.05
+
+Ask = Callable[[Intent, Sequence[Reservation]], Awaitable[Granted | Short]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,10 @@ class Spending:
         if not budgets:
             await self._accounts.open(intent)
             return Opened(call, budgeted=False)
-        reservations = self._reservations(call, intent, budgets)
-        answer = await self._accounts.open(intent, reservations)
+        self._require_bound(call, budgets)
+        call, intent, answer = await self._fit(call, intent, budgets, self._accounts.open)
         if isinstance(answer, Short):
+            reservations = self._budgets.reservations(intent, budgets)
             answer = await self._wait(call, intent, reservations, answer)
         _tell(call, intent, budgets, answer)
         return Opened(call, budgeted=True)
@@ -59,21 +62,41 @@ class Spending:
         """Add the same facts, and raise the same refusals, as `open` would now; hold nothing."""
         budgets = self._budgets.of(intent)
         if budgets:
-            answer = await self._accounts.peek(self._reservations(call, intent, budgets))
+            self._require_bound(call, budgets)
+            call, intent, answer = await self._fit(call, intent, budgets, self._peek)
             if isinstance(answer, Short):
                 raise self._refusal(answer)
             _tell(call, intent, budgets, answer)
 
-    def _reservations(
-        self, call: Call, intent: Intent, budgets: Sequence[Budget]
-    ) -> list[Reservation]:
+    async def _peek(self, _: Intent, reservations: Sequence[Reservation]) -> Granted | Short:
+        return await self._accounts.peek(reservations)
+
+    async def _fit(
+        self, call: Call, intent: Intent, budgets: Sequence[Budget], ask: Ask
+    ) -> tuple[Call, Intent, Granted | Short]:
+        """Ask for room; where the key allows it, for an answer as short as there is room for."""
+        answer = await ask(intent, self._budgets.reservations(intent, budgets))
+        for _ in budgets:  # each may have less room than the one before
+            if isinstance(answer, Granted) or not _may_clamp(call):
+                break
+            fitting = shortened(call, answer.left_nano_usd)
+            if fitting is None:
+                break
+            smaller, tokens = fitting
+            lower = replace(intent, bound_nano_usd=bound_nano_usd(smaller))
+            answer = await ask(lower, self._budgets.reservations(lower, budgets))
+            if isinstance(answer, Granted):
+                call.trace.add(Clamped(tokens))
+                return smaller, lower, answer
+        return call, intent, answer
+
+    def _require_bound(self, call: Call, budgets: Sequence[Budget]) -> None:
         if self._settings.unbounded == "refuse" and any(budget.hard for budget in budgets):
             reason = unbounded(call.body, call.chosen.model)
             if reason is not None:
                 raise CostUnbounded(
                     f"A budget applies, and what {call.model} may cost has no bound: {reason}."
                 )
-        return self._budgets.reservations(intent, budgets)
 
     async def _wait(
         self, call: Call, intent: Intent, reservations: Sequence[Reservation], short: Short
@@ -108,6 +131,10 @@ class Spending:
             f"The budget {name} has no room for this call. Ask your administrator, send a smaller "
             "max_tokens, or wait for the budget's next period."
         )
+
+
+def _may_clamp(call: Call) -> bool:
+    return call.key is not None and call.key.setting("clamp") is True and not _cheaper_left(call)
 
 
 def _cheaper_left(call: Call) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 
 from gateway.exchange import JSON, Call
@@ -13,6 +14,9 @@ UNKNOWN_LIMIT_TOKENS = 16_384
 
 # What a caller asks a provider to do, and to charge for, beside answering.
 _PROVIDERS_OWN = ("web_search_options", "plugins", "mcp_servers", "search_parameters")
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_RENAMED = frozenset({"openai", "azure"})  # their newer models refuse the older name
+_LEAST_ANSWER_TOKENS = 64
 _CALLERS_TOOLS = frozenset({"function", "custom"})
 
 
@@ -38,6 +42,29 @@ def unbounded(body: JSON, model: Model) -> str | None:
     if any(_by_reference(body)):
         return "the size of what is sent by reference is not known; send it inline"
     return None
+
+
+def shortened(call: Call, left_nano_usd: int) -> tuple[Call, int] | None:
+    """The call with the longest answer that so much money pays for, and how long that is.
+
+    Only where the caller sets no limit and the whole answer comes at once; None also where hardly
+    an answer would be left.
+    """
+    body, model = call.body, call.chosen.model
+    longest = model.max_completion_tokens or model.context_window
+    if call.stream or model.price is None or longest is None or any(map(body.get, _LIMITS)):
+        return None
+    name = _LIMITS[call.chosen.provider.kind in _RENAMED]
+    prompt, price = bound_prompt_tokens(body), model.price
+
+    def too_much(tokens: int) -> bool:
+        completion = bound_completion_tokens({**body, name: tokens}, model) or 0
+        return price.bound_nano_usd(prompt, completion) > left_nano_usd
+
+    tokens = bisect_left(range(longest + 1), True, key=too_much) - 1
+    if tokens < _LEAST_ANSWER_TOKENS:
+        return None
+    return call.with_(body={**body, name: tokens}), tokens
 
 
 def cheaper(call: Call, targets: Iterable[Target]) -> list[Target]:

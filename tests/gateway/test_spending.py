@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from gateway.budgets import Budgeted, BudgetOverrun, Budgets
+from gateway.budgets import Budgeted, BudgetOverrun, Budgets, Clamped
 from gateway.config import Budgeting
 from gateway.errors import BudgetExceeded, CostUnbounded, Unavailable
 from gateway.exchange import Call
+from gateway.keys import VirtualKey
 from gateway.ledger import Intent
 from gateway.spending import Spending
+from gateway.worstcase import bound_nano_usd
 from tests.builders import call, price, target
 from tests.fakes.accounts import Book
 from tests.gateway.store.entries import intent, until
@@ -161,3 +163,43 @@ async def test_peeking_refuses_at_once_what_would_be_refused() -> None:
 async def test_a_ledger_that_cannot_be_written_is_no_matter_of_money() -> None:
     with pytest.raises(Unavailable):
         await spending(Book(closed=True), HARD).open(*asked())
+
+
+# ------------------------------------------------------------------------------ clamping
+
+LONG = target("openai/gpt", price=price(), model={"max_completion_tokens": 10_000})
+
+
+def long_call(*, clamp: bool = True) -> tuple[Call, Intent]:
+    made = call(at=LONG, key=VirtualKey(id="k1", name="k", team="red", settings={"clamp": clamp}))
+    return made, intent(bound_nano_usd=bound_nano_usd(made))
+
+
+async def test_where_the_key_allows_it_the_answer_is_shortened_to_what_is_left() -> None:
+    book = Book()
+    tight = budget(id="b1", limit_nano_usd=1_000_000)
+    tighter = budget(id="b2", period="month", limit_nano_usd=600_000)
+    made, wanted = long_call()
+    opened = await spending(book, tight, tighter).open(made, wanted)
+    tokens = opened.call.body["max_completion_tokens"]
+    assert made.trace.last(Clamped) == Clamped(tokens)
+    assert not Clamped.storable
+    (written,) = book.intents
+    assert written.bound_nano_usd == bound_nano_usd(opened.call)
+    assert book.held == dict.fromkeys(("b1", "b2"), written.bound_nano_usd)
+    assert 598_000 < book.held["b2"] <= 600_000
+    seen, wanted = long_call()
+    await spending(Book(), tight, tighter).peek(seen, wanted)
+    assert seen.trace.describe() == made.trace.describe()
+
+
+async def test_without_the_setting_nothing_is_shortened() -> None:
+    with pytest.raises(BudgetExceeded):
+        await spending(Book(), budget(limit_nano_usd=600_000)).open(*long_call(clamp=False))
+
+
+async def test_what_has_room_is_not_shortened() -> None:
+    made, wanted = long_call()
+    opened = await spending(Book(), budget(limit_nano_usd=10**12)).open(made, wanted)
+    assert opened.call is made
+    assert made.trace.last(Clamped) is None

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.worstcase import bound_nano_usd, unbounded
+from gateway.exchange import Call
+from gateway.worstcase import bound_nano_usd, shortened, unbounded
 from tests.builders import call, price, target
 
 KNOWN = target(price=price(), model={"max_completion_tokens": 100})
@@ -65,3 +66,39 @@ def test_the_worst_case_counts_the_limit_that_is_sent_for_each_choice() -> None:
     one_token = 2_000
     assert costs[1] - costs[0] == 20 * one_token
     assert costs[2] - costs[0] == 90 * one_token
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("openai", "max_completion_tokens"), ("vllm", "max_tokens")]
+)
+@pytest.mark.parametrize("n", [1, 3])
+def test_the_longest_answer_that_the_money_pays_for(kind: str, name: str, n: int) -> None:
+    at = target(price=price(), kind=kind, model={"max_completion_tokens": 100_000})
+    asked = call(at=at, body={"n": n})
+    left = (bound_nano_usd(call(at=at, body={"n": n, "max_tokens": 500})) or 0) + 1_999
+    found = shortened(asked, left)
+    assert found is not None
+    smaller, tokens = found
+    assert smaller.body[name] == tokens == 500
+    assert (bound_nano_usd(smaller) or 0) <= left
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        call(at=KNOWN, body={"max_tokens": 90}),
+        call(at=KNOWN, stream=True),
+        call(at=target(price=price())),
+        call(at=target(model={"max_completion_tokens": 100})),
+    ],
+)
+def test_no_other_call_is_shortened(asked: Call) -> None:
+    assert shortened(asked, 10**12) is None
+
+
+def test_hardly_an_answer_is_none() -> None:
+    at = target(price=price(), model={"max_completion_tokens": 100})
+    room = [bound_nano_usd(call(at=at, body={"max_tokens": n})) or 0 for n in (63, 64)]
+    assert shortened(call(at=at), room[0]) is None
+    assert shortened(call(at=at), room[1]) is not None
+    assert shortened(call(at=at), 0) is None
