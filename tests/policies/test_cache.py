@@ -75,6 +75,8 @@ class Provider:
                 raise self.failure
         except asyncio.CancelledError as error:
             self.left.append(str(error))
+            if self.slow_to_settle:
+                await self.slow_to_settle.wait()
             raise
         if call.stream:
             stream = Stream(self._chunks(call), self._close)
@@ -90,7 +92,7 @@ class Provider:
                 "message": {"role": "assistant", "content": prompt(call) * self.words},
                 "finish_reason": self.finish_reason,
             }
-            for index in range(call.body.get("n") or 1)
+            for index in range(self.choices or call.body.get("n") or 1)
         ]
         data = {"id": f"id-{len(self.calls)}", "object": "chat.completion", "choices": choices}
         return Completion(data={**data, "usage": USAGE_BODY}, usage=USAGE)
@@ -108,6 +110,8 @@ class Provider:
         yield [Event({**head, "choices": [], "usage": USAGE_BODY}, None, USAGE)]
 
     failure_midway: SluiceError | None = None
+    slow_to_settle: asyncio.Event | None = None
+    choices: int | None = None
 
     async def _close(self) -> None:
         self.closed += 1
@@ -395,6 +399,26 @@ async def test_only_whole_answers_of_the_models_own_are_kept(
     assert len(scene.caching.memory) == stored
 
 
+@pytest.mark.parametrize(("choices", "stored"), [(2, 1), (1, 0), (3, 0)])
+async def test_an_answer_has_the_choices_that_were_asked_for(
+    scene: Scene, choices: int, stored: int
+) -> None:
+    scene.provider.choices = choices
+    await scene.ask(scene.call(body={"n": 2}))
+    assert len(scene.caching.memory) == stored
+
+
+async def test_those_who_share_an_answer_may_change_it(scene: Scene) -> None:
+    scene.provider.gate = asyncio.Event()
+    tasks = [asyncio.create_task(scene.ask()) for _ in range(3)]
+    await until(lambda: len(scene.provider.calls) == 1)
+    scene.provider.gate.set()
+    for reply in await asyncio.gather(*tasks):
+        assert isinstance(reply, Completion)
+        assert reply.data["choices"][0]["finish_reason"] == "stop"
+        reply.data["choices"].clear()
+
+
 async def test_a_dry_run_changes_nothing(scene: Scene) -> None:
     dry = scene.call(dry_run=True)
     await scene.ask(dry)
@@ -495,6 +519,23 @@ async def test_the_last_to_leave_ends_the_flight(scene: Scene, stream: bool) -> 
             await task
     assert scene.provider.left == ["deadline_exceeded"]
     assert len(scene.caching.flights) == 0
+
+
+async def test_nobody_joins_a_flight_that_is_being_ended(scene: Scene) -> None:
+    provider = scene.provider
+    provider.gate, provider.slow_to_settle = asyncio.Event(), asyncio.Event()
+    leaving = asyncio.create_task(scene.text(scene.call()))
+    await until(lambda: len(provider.calls) == 1)
+    leaving.cancel("client_gone")
+    await until(lambda: provider.left == ["client_gone"])
+    provider.gate.set()
+    next_one = scene.call()
+    assert await scene.text(next_one) == "hellohellohello"
+    assert status(next_one) == "miss"
+    assert not leaving.done()  # until its charge is settled
+    provider.slow_to_settle.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
 
 
 async def test_the_last_reader_to_leave_closes_the_stream(scene: Scene) -> None:
