@@ -23,12 +23,12 @@ class KeySetting:
 
 
 SETTINGS: Mapping[str, KeySetting] = {
-    "cache": KeySetting(bool, "Keep answers, and give them again to the same request."),
     "context": KeySetting(
         str,
         "When no target's window holds the prompt; before the alias's and `[context] strategy`.",
         ("lenient", "strict", "oldest", "middle"),
     ),
+    "cache": KeySetting(bool, "Keep answers, and give them again to the same request."),
     "clamp": KeySetting(
         bool, "Shorten the answer to what is left of a budget, where the caller sets no limit."
     ),
