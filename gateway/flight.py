@@ -3,7 +3,8 @@
 A flight is a task of its own. Listeners hold a reference each, and the last one to leave cancels
 it. It runs as the call of the listener that started it, so its charges are that key's, and it
 has settled before any listener sees its end. What a provider said is everybody's, an error too; a
-refusal of ours, or the starter's own deadline, is the starter's alone: the others board anew.
+refusal of ours, the starter's own deadline, or an answer that its budget shortens is the starter's
+alone: the others board anew.
 
 Events are kept up to `max_bytes`. Past that nobody can join any more, what the fastest reader
 has read is forgotten, and a reader that needs it is ended with an error. The provider is never
@@ -43,6 +44,7 @@ class Flight:
         self.completion: Completion | None = None
         self.whole = True
         self.leaving = False
+        self._facts_before = len(call.trace.facts)
         self._handler = handler
         self._landed = landed
         self._max_bytes = max_bytes
@@ -66,6 +68,12 @@ class Flight:
     @property
     def succeeded(self) -> bool:
         return self.task.done() and not self.task.cancelled() and self.task.exception() is None
+
+    @property
+    def private(self) -> bool:
+        """Is what comes the starter's alone, because its budget shortens the answer?"""
+        facts = self.call.trace.facts[self._facts_before :]
+        return not all(fact.storable for fact in facts)
 
     # -------------------------------------------------------------------- the flight itself
 
@@ -129,7 +137,7 @@ class Flight:
 
     async def completed(self, call: Call) -> Completion | list[Event]:
         """The whole answer. Raises what the flight ended with, or `NotShared`."""
-        await self._until(call, lambda: self.task.done() or not self.whole)
+        await self._until(call, lambda: self.task.done() or not self._is_for(call))
         if not self.task.done() or not self.whole:
             await self.leave("client_gone")
             raise NotShared
@@ -145,10 +153,13 @@ class Flight:
             self.check(call)
             if self.completion is not None:
                 return self.completion
-        elif self._dropped:
+        elif self._dropped or (self.private and call is not self.call):
             await self.leave("client_gone")
             raise NotShared
         return _Reader(self).stream()
+
+    def _is_for(self, call: Call) -> bool:
+        return self.whole and (call is self.call or not self.private)
 
     async def _until(self, call: Call, ready: Callable[[], bool]) -> None:
         # The starter's deadline is kept by the path below, which knows the better error.
@@ -170,6 +181,8 @@ class Flight:
             raise NotShared if call is not self.call else _ended()
         error = self.task.exception()
         if error is None:
+            if self.private and call is not self.call:
+                raise NotShared
             return
         if call is self.call:
             raise error
@@ -266,9 +279,9 @@ class Flights:
     def find(self, key: bytes) -> Flight | None:
         """A flight that can be joined from its beginning."""
         flight = self._open.get(key)
-        if flight is None or not flight.whole or flight.leaving or flight.task.done():
+        if flight is None or flight.leaving or flight.task.done():
             return None
-        return flight
+        return flight if flight.whole and not flight.private else None
 
     def start(self, key: bytes, call: Call, handler: Handler, landed: Landed) -> Flight:
         """A new flight, which takes the place of an older one."""

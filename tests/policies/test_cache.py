@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.budgets import Clamped
 from gateway.cache.caching import Caching
 from gateway.cache.facts import Cached, Saved, Stored
 from gateway.cache.key import Keys
@@ -64,7 +65,7 @@ class Provider:
     async def __call__(self, call: Call) -> Reply:
         self.calls.append(call)
         call.trace.add(AttemptStarted(1, self.target, 0.0))
-        for fact in self.facts:
+        for fact in (*self.facts, *(self.first_facts if len(self.calls) == 1 else ())):
             call.trace.add(fact)
         try:
             if self.gate:
@@ -112,6 +113,7 @@ class Provider:
     failure_midway: SluiceError | None = None
     slow_to_settle: asyncio.Event | None = None
     choices: int | None = None
+    first_facts: tuple[Fact, ...] = ()
 
     async def _close(self) -> None:
         self.closed += 1
@@ -576,6 +578,27 @@ async def test_a_refusal_is_the_starters_and_the_next_one_leads(
     found = await gathered(scene, [scene.call() for _ in range(5)])
     assert found == [error, *["hellohellohello"] * 4]
     assert len(scene.provider.calls) == 2
+
+
+@pytest.mark.parametrize("forms", [(False,), (True,), (False, True), (True, False)])
+async def test_an_answer_that_the_starters_budget_shortens_is_its_own(
+    scene: Scene, forms: tuple[bool, ...]
+) -> None:
+    scene.provider.gate = asyncio.Event()
+    scene.provider.first_facts = (Clamped(5),)
+    calls = [scene.call(stream=forms[i % len(forms)]) for i in range(6)]
+    assert await gathered(scene, calls) == ["hellohellohello"] * 6
+    assert len(scene.provider.calls) == 2
+    assert len(scene.caching.memory) == 1
+
+
+async def test_a_prompt_that_was_truncated_alike_is_shared(scene: Scene) -> None:
+    scene.provider.gate = asyncio.Event()
+    calls = [scene.call() for _ in range(3)]
+    for call in calls:
+        call.trace.add(Truncated("one/m", (1,), 9, 9))
+    await gathered(scene, calls)
+    assert len(scene.provider.calls) == 1
 
 
 async def test_a_starters_short_deadline_is_its_own(scene: Scene) -> None:
