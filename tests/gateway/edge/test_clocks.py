@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 
 from gateway.config import Health as HealthSettings
-from gateway.config import Health as HealthSettings
 from gateway.config import Retry as Settings
 from gateway.errors import ServerError, UpstreamTimeout
 from gateway.exchange import Call, Reply
-from gateway.health import Health
 from gateway.health import Attempt, Health
 from policies.retry import Retry
 from tests.builders import Answers, completion, stream, target, text_event
