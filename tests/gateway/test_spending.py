@@ -112,7 +112,7 @@ async def test_while_many_wait_only_one_asks() -> None:
         *(money.open(*asked(number)) for number in range(50)), return_exceptions=True
     )
     assert {type(outcome) for outcome in outcomes} == {BudgetExceeded}
-    assert 50 < book.asked_for < 60
+    assert 50 < book.asked_for < 100  # everyone once, and then one of them each 50 ms
 
 
 async def test_all_who_fit_are_let_in_one_after_the_other() -> None:
