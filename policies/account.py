@@ -1,9 +1,9 @@
 """Account: what did this attempt cost?
 
 Before an attempt its intent is committed, with its worst case held in the budgets that it draws
-on; afterwards it is settled by its ending: refused before
-any work costs nothing, a usage that the provider counted costs exactly that, and where the
-request went out but no usage came back, an estimate is charged and flagged.
+on; afterwards it is settled by its ending: refused before any work costs nothing, a usage that the
+provider counted costs exactly that, and where the request went out but no usage came back, an
+estimate is charged and flagged.
 """
 
 from __future__ import annotations
