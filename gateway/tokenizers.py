@@ -4,8 +4,8 @@ The tables are those that litellm's wheel brings; tiktoken itself would download
 that is missing or altered is not used, and nothing is fetched: then characters are counted.
 
 Building an encoding takes a third of a second, and a tenth of it holds up every other thread.
-That is why `load` is called before a process is ready, where a configured model needs it. Counting
-is done in pieces: in one piece, a megabyte of one character takes a second at best.
+That is why `load` is called before a process is ready, where its configuration has prompts counted.
+Counting is done in pieces: in one piece, a megabyte of one character takes a second at best.
 """
 
 from __future__ import annotations
