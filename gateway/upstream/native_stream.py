@@ -50,11 +50,8 @@ class NativeStream:
         if self._ready:
             events, self._ready = self._ready, []
             return events
-        now = self._loop.time()
-        self._read_by = min(now + self._idle_s, self._ends_at)
+        self._read_by = min(self._loop.time() + self._idle_s, self._ends_at)
         try:
-            if now >= self._ends_at:  # a stream that is never idle never lets the timer in
-                raise TimeoutError
             return await self._next()
         except TimeoutError as error:
             raise timed_out(self._target) from error
