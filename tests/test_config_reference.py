@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Config
+from gateway.config import DEFAULT_RULES, Config
 from gateway.configfile import RETRY_KINDS, load
 from gateway.providers import provider_states
 from gateway.tables import Setting, dotted, settings
-from policies.retry import DEFAULT_RULES
 
 FILE = Path(__file__).parent.parent / "config.toml"
 # "#port = 8080" is a setting that is commented out; "# Where to listen" is prose.

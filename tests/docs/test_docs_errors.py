@@ -10,9 +10,9 @@ import httpx
 import openai
 import pytest
 
+from gateway.config import DEFAULT_RULES
 from gateway.errors import Refusal, SluiceError, UpstreamFailure, error_classes
 from gateway.upstream.failures import failure_from_response
-from policies.retry import DEFAULT_RULES
 from tests.builders import target
 from tests.docs.documents import ROOT, Document, codes
 

@@ -7,9 +7,9 @@ import math
 
 import pytest
 
+from gateway.config import DEFAULT_RULES, RetryRule
 from gateway.config import Health as HealthSettings
 from gateway.config import Retry as Settings
-from gateway.config import RetryRule
 from gateway.errors import (
     ConnectionFailed,
     ContentFiltered,
@@ -32,7 +32,7 @@ from gateway.exchange import Call, Completion, Reply, Stream
 from gateway.health import Health
 from gateway.targets import Target
 from gateway.trace import AttemptStarted, Paused
-from policies.retry import DEFAULT_RULES, Retry
+from policies.retry import Retry
 from tests.builders import Answers, call, completion, stream, target, text_event
 from tests.fakes.clock import Clock
 

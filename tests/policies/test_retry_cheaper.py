@@ -36,13 +36,20 @@ ENOUGH_FOR_FAIR = 20_000_000  # of dear's bound of more than 100,000,000
 class Run:
     """One call through Retry and Account under a hard budget."""
 
-    def __init__(self, *targets: Target, limit: int = ENOUGH_FOR_FAIR, wait_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *targets: Target,
+        limit: int = ENOUGH_FOR_FAIR,
+        wait_s: float = 0.0,
+        dry_run: bool = False,
+    ) -> None:
         self.book = Book()
-        self.call = call(candidates=targets)
+        self.call = call(candidates=targets, dry_run=dry_run)
+        self.health = Health(HealthSettings())
         money = Budgets([budget(limit_nano_usd=limit)])
         spending = Spending(self.book, money, Budgeting(wait_s=wait_s))
         self._policies = [
-            Retry(RetrySettings(base_s=0.0), Health(HealthSettings())),
+            Retry(RetrySettings(base_s=0.0), self.health),
             Account(self.book, spending, Pace()),
         ]
 
@@ -90,3 +97,21 @@ async def test_a_failing_target_is_followed_by_what_there_is_money_for() -> None
     assert await Run(FAIR, DEAR, CHEAP).reply(
         Overloaded("no"), Overloaded("no"), Overloaded("no"), completion()
     ) == ["fair", "fair", "fair", "cheap"]
+
+
+async def test_a_dry_run_goes_on_to_the_cheaper_target_as_the_call_would() -> None:
+    dry, real = Run(DEAR, FAIR, CHEAP, dry_run=True), Run(DEAR, FAIR, CHEAP)
+    assert await dry.reply() == await real.reply() == ["fair"]
+    started = [fact.target for fact in dry.call.trace.all(AttemptStarted)]
+    assert started == [fact.target for fact in real.call.trace.all(AttemptStarted)]
+    assert dry.book.intents == []
+    assert dry.health.load.latency_s(FAIR.name) == 0.0
+
+
+async def test_a_dry_run_without_room_anywhere_is_refused_as_the_call_would_be() -> None:
+    for dry_run in (True, False):
+        run = Run(DEAR, FAIR, CHEAP, limit=1_000, dry_run=dry_run)
+        with pytest.raises(BudgetExceeded):
+            await run.reply()
+        names = [fact.target.model.name for fact in run.call.trace.all(AttemptStarted)]
+        assert names == ["dear", "fair", "cheap"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.config import DEFAULT_RULES
 from gateway.config import Health as HealthSettings
 from gateway.config import Retry as Settings
 from gateway.errors import (
@@ -22,7 +23,7 @@ from gateway.exchange import Call, Reply, Stream
 from gateway.health import Attempt, Health
 from gateway.targets import Credential, Target
 from gateway.trace import AttemptStarted
-from policies.retry import DEFAULT_RULES, Retry
+from policies.retry import Retry
 from tests.builders import Answers, call, completion, stream, target, text_event
 from tests.fakes.clock import Clock
 
@@ -287,3 +288,13 @@ async def test_a_dry_run_names_the_first_attempt_and_changes_nothing() -> None:
     assert [f.target.name for f in made.trace.all(AttemptStarted)] == ["p/a"] * 3
     assert world.health.state(A.name) == "probing"
     assert world.health.load.in_flight(A.name) == 0
+
+
+async def test_a_dry_run_follows_no_failure_and_takes_nothing_of_the_retry_budget() -> None:
+    world = World(budget_least=1)
+    made = call(candidates=(A, B), dry_run=True).with_(deadline=world.clock.now + 1000)
+    for _ in range(3):
+        with pytest.raises(ServerError):
+            await world.retry(made, Answers(ServerError("x")))
+    assert world.health.state(A.name) == "closed"
+    assert await world.path((A,), ServerError("x"), completion()) == "aa"
