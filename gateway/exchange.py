@@ -216,6 +216,19 @@ class Stream:
 Reply = Completion | Stream
 
 
+def planned(call: Call) -> Reply:
+    """What ends a dry run: a reply without content, in the form that was asked for."""
+    return Stream(_no_events(), _nothing_to_close) if call.stream else Completion(data={})
+
+
+async def _no_events() -> AsyncIterator[Events]:
+    return
+    yield []
+
+
+async def _nothing_to_close() -> None: ...
+
+
 def cancel_reason(error: asyncio.CancelledError) -> str:
     """Why a call was cancelled: an error's `kind`, by default that the client left."""
     return str(error.args[0]) if error.args and error.args[0] else "client_gone"

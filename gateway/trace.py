@@ -49,7 +49,12 @@ class Routed(Fact):
 
     model: str
     alias: str | None
-    targets: tuple[str, ...]
+    candidates: tuple[Target, ...]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(target.name for target in self.candidates)
 
     def describe(self) -> JSON:
         return {"fact": "routed", "alias": self.alias, "targets": self.targets}

@@ -16,7 +16,7 @@ from gateway.cache.convert import exploded
 from gateway.cache.entry import Entry, assembled_from, stream_of
 from gateway.cache.facts import Cached, Saved, Status
 from gateway.cache.terms import Terms, terms_of
-from gateway.exchange import Call, Completion, Ending, Handler, Reply
+from gateway.exchange import Call, Completion, Ending, Handler, Reply, planned
 from gateway.flight import Flight, NotShared
 
 
@@ -44,7 +44,7 @@ class Cache:
         if call.dry_run:
             joined = terms.read and caching.flights.find(key) is not None
             call.trace.add(Cached("coalesced" if joined else _not_found(terms), key))
-            return await call_next(call)
+            return planned(call) if joined else await call_next(call)
         return await _fly(caching, terms, key, call, call_next)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from gateway.config import Idempotency as Settings
 from gateway.errors import IdempotencyConflict, IdempotencyInProgress, InvalidRequest
-from gateway.exchange import Call, Completion, Handler, Reply
+from gateway.exchange import Call, Completion, Handler, Reply, planned
 from gateway.flight import Flight, Flights, NotShared
 from gateway.idempotency import Answers, Claim, Earlier, Held, Replayed, body_digest, replayed
 from gateway.trace import Trace
@@ -43,7 +43,7 @@ class Idempotency:
         place = f"{claim.key_id} {claim.body_digest} {name}".encode()
         if call.dry_run and self._flights.find(place):
             call.trace.add(Replayed())  # it would join, for an answer that nobody knows yet
-            return await call_next(call)
+            return planned(call)
         if call.dry_run:
             earlier = await self._answers.peek(claim.key_id, name)
             return _replay(call, claim, earlier) if earlier else await call_next(call)

@@ -46,8 +46,7 @@ class Route:
         if resolution.fallbacks:
             borrowed = await self._borrowed(call, call.key, body, resolution)
             targets = self._picker.healthy_first([*targets, *borrowed])
-        names = tuple(target.name for target in targets)
-        call.trace.add(Routed(call.model, resolution.alias, names))
+        call.trace.add(Routed(call.model, resolution.alias, targets))
         return await call_next(call.with_(candidates=targets, body=body))
 
     async def _borrowed(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import time
 from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
@@ -18,26 +17,20 @@ from starlette.types import Receive, Scope, Send
 from gateway.config import Config
 from gateway.edge.asgi import (
     ClientLeft,
-    credential,
     hang_up_of,
     new_call_id,
-    plain_headers,
-    read_body,
     send_answer,
     send_error,
 )
-from gateway.edge.controls import controls, deadline_s
 from gateway.edge.eventstream import EventStream, hide_usage
+from gateway.edge.incoming import Incoming
 from gateway.edge.visits import Visit, Visits, Watch
 from gateway.errors import DeadlineExceeded, Draining, InternalError, SluiceError
 from gateway.exchange import Call, Completion, Handler, Stream, cancel_reason
 from gateway.record import attempts, trace_headers
 from gateway.trace import Trace
-from gateway.wire.requests import parse_chat_request
 
 log = logging.getLogger("sluice")
-
-_LARGE_BYTES = 512 * 1024
 
 _UNFORESEEN = "The gateway failed. Its log tells why."
 
@@ -49,6 +42,7 @@ class ChatCompletions:
 
     def __init__(self, path: Handler, config: Config, visits: Visits, refused: Refused) -> None:
         self._path = path
+        self._incoming = Incoming(config)
         self._server = config.server
         self._calls = config.calls
         self._visits = visits
@@ -59,7 +53,7 @@ class ChatCompletions:
         visit = Visit(self._visits, hang_up_of(scope))
         try:
             with visit:
-                call = await self._call(scope, receive, call_id, trace)
+                call = await self._incoming.call(scope, receive, call_id, trace)
                 await self._serve(call, visit, receive, send)
         except ClientLeft:
             return
@@ -77,27 +71,6 @@ class ChatCompletions:
             if not trace.facts:
                 self._refused(known)
             await send_error(send, known, trace_headers(call_id, trace))
-
-    async def _call(self, scope: Scope, receive: Receive, call_id: str, trace: Trace) -> Call:
-        received_at, now = time.time(), asyncio.get_running_loop().time()
-        raw = await read_body(scope, receive, self._server.max_body_bytes)
-        trace.begin()
-        if len(raw) > _LARGE_BYTES:  # other calls go on meanwhile
-            body, given = await asyncio.to_thread(parse_chat_request, raw)
-        else:
-            body, given = parse_chat_request(raw)
-        headers = plain_headers(scope)
-        wishes = controls(headers, given)
-        return Call(
-            id=call_id,
-            body=body,
-            credential=credential(scope),
-            headers=headers,
-            controls=wishes,
-            received_at=received_at,
-            deadline=now + deadline_s(wishes, self._calls.deadline_s),
-            trace=trace,
-        )
 
     async def _serve(self, call: Call, visit: Visit, receive: Receive, send: Send) -> None:
         if not call.stream and self._calls.client_gone == "finish":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from gateway.exchange import Call, Reply
+from gateway.exchange import Call, Reply, planned
 from gateway.targets import LaneName
 from gateway.trace import AttemptAnswered, AttemptSent
 
@@ -24,12 +24,14 @@ class Lane(Protocol):
 
 
 class Lanes:
-    """The endpoint below the last policy."""
+    """The endpoint below the last policy. A dry run ends here: no lane ever sees one."""
 
     def __init__(self, lanes: Mapping[LaneName, Lane]) -> None:
         self._lanes = lanes
 
     async def __call__(self, call: Call) -> Reply:
+        if call.dry_run:
+            return planned(call)
         trace = call.trace
         trace.add(AttemptSent(call.attempt, trace.now_s()))
         reply = await self._lanes[call.chosen.provider.lane](call)

@@ -29,7 +29,7 @@ def line(*costs: int | None, status: int = 200, error: str | None = None) -> JSO
     out = io.BytesIO()
     asked = call(PROMPT, credential="sk-virtual", headers={"x-secret": "sk-header"})
     asked.trace.add(Identified(KEY))
-    asked.trace.add(Routed("m", None, ("p/a",)))
+    asked.trace.add(Routed("m", None, (target("p/a"),)))
     for number, cost in enumerate(costs, 1):
         asked.trace.add(AttemptStarted(number, target("p/a"), 0.1))
         asked.trace.add(AttemptSent(number, 0.1))

@@ -50,7 +50,7 @@ def count(
     stream: bool = False,
 ) -> None:
     asked = call(stream=stream)
-    asked.trace.add(Routed(asked.model, alias, (at.name,)))
+    asked.trace.add(Routed(asked.model, alias, (at,)))
     for number, failed in _attempts(attempts, error):
         asked.trace.add(AttemptStarted(number, at, 0.0))
         asked.trace.add(AttemptSent(number, 0.01))

@@ -145,7 +145,7 @@ def test_dollars_are_exact(nano_usd: int, text: str) -> None:
 def test_the_row_says_what_the_trace_knows() -> None:
     asked = call(body={"model": "smart"}, stream=True, controls={"tags": ["t"]})
     asked.trace.add(Identified(KEY))
-    asked.trace.add(Routed("smart", "smart", ("p/a", "q/org/b")))
+    asked.trace.add(Routed("smart", "smart", (target("p/a"), target("q/org/b"))))
     for fact in TWO:
         asked.trace.add(fact)
     record = call_record(asked, 200, "response_parsing")

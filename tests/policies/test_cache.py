@@ -161,7 +161,7 @@ class Scene:
             content, body={"model": model, **(body or {})}, candidates=candidates, **more
         )
         alias = model if model in ALIASES else None
-        made.trace.add(Routed(model, alias, tuple(t.name for t in candidates)))
+        made.trace.add(Routed(model, alias, candidates))
         return made
 
     async def ask(self, call: Call | None = None) -> Reply:
