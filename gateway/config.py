@@ -56,6 +56,14 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """`[encryption]`: the master key. Without `key` it is a file beside the database."""
+
+    key: str | None = None
+    old_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calls:
     """`[calls]`: one call from end to end."""
 
@@ -309,6 +317,7 @@ class Config:
     retry: Retry = Retry()
     health: Health = Health()
     budgets: Budgeting = Budgeting()
+    encryption: Encryption = Encryption()
     cache: Cache = Cache()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     models: Mapping[str, Alias] = field(default_factory=dict)

@@ -113,7 +113,7 @@ def _contradictions(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]
     providers = list(written) if isinstance(written, Mapping) else []
     yield from _database(config)
     yield from _cache(config)
-    yield from _pepper(config)
+    yield from _secrets(config)
     yield from _names(providers)
     yield from _aliases(config, providers)
     yield from _rotations(config)
@@ -136,11 +136,20 @@ def _cache(config: Config) -> Iterator[Problem]:
         yield Problem(("cache", "store"), 'is "redis", but redis.url is not set')
 
 
-def _pepper(config: Config) -> Iterator[Problem]:
-    scheme, _, name = config.keys.pepper.partition(":")
+def _secrets(config: Config) -> Iterator[Problem]:
+    encryption = config.encryption
+    yield from _reference(("keys", "pepper"), config.keys.pepper)
+    if encryption.key is not None:
+        yield from _reference(("encryption", "key"), encryption.key)
+    for old in encryption.old_keys:
+        yield from _reference(("encryption", "old_keys"), old)
+
+
+def _reference(path: tuple[str, ...], written: str) -> Iterator[Problem]:
+    scheme, _, name = written.partition(":")
     if scheme not in ("env", "file") or not name:
-        # Whatever stands there may be the pepper itself.
-        yield Problem(("keys", "pepper"), 'must be "env:NAME" or "file:PATH"')
+        # Whatever stands there may be the secret itself.
+        yield Problem(path, 'must be "env:NAME" or "file:PATH"')
 
 
 def _names(providers: Iterable[str]) -> Iterator[Problem]:

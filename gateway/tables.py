@@ -17,7 +17,9 @@ Path = tuple[str, ...]
 NumberRule = Callable[[Path, float], str | None]
 
 # Below these names stand values that are, or may be, secret: no message repeats them.
-SECRET_NAMES = frozenset({"api_key", "pepper", "credentials", "secrets", "headers", "options"})
+SECRET_NAMES = frozenset(
+    {"api_key", "pepper", "key", "old_keys", "credentials", "secrets", "headers", "options"}
+)
 
 _BEYOND = 2**63
 

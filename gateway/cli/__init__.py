@@ -21,6 +21,7 @@ main = Commands(
         "teams": "gateway.cli.teams:teams",
         "budgets": "gateway.cli.budgets:budgets",
         "admin-key": "gateway.cli.admin_key:admin_key",
+        "encryption-key": "gateway.cli.encryption_key:encryption_key",
         "usage": "gateway.cli.usage:usage",
         "calls": "gateway.cli.calls:calls",
     },

@@ -5,7 +5,9 @@ StoreFault
 ├── NewerDatabase    the database was written by a newer release
 ├── OlderDatabase    the database has not been migrated yet
 ├── BadPepper        the pepper is missing, too short or unreadable
-└── PepperMismatch   the pepper is not the one that the stored keys were made with
+├── PepperMismatch   the pepper is not the one that the stored keys were made with
+├── BadEncryptionKey        an encryption key is missing, unreadable, or none
+└── EncryptionKeyMismatch   the key is not the one that the database was sealed with
 
 The messages are for the operator and contain no secret.
 """
@@ -34,4 +36,12 @@ class BadPepper(StoreFault):
 
 
 class PepperMismatch(StoreFault):
+    pass
+
+
+class BadEncryptionKey(StoreFault):
+    pass
+
+
+class EncryptionKeyMismatch(StoreFault):
     pass

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import hmac
 import os
-import secrets
 import sqlite3
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.keys import digest
-from gateway.references import Missing, dereference, is_reference
-from gateway.store.faults import BadPepper, PepperMismatch, StoreFault
+from gateway.references import Missing, is_reference
+from gateway.store.faults import BadPepper, PepperMismatch
+from gateway.store.secretfile import make_file, read
 from gateway.store.sqlite import transaction
 
 _MIN_LENGTH = 16
 _CHECK = "sluice pepper check"
-_READ_TRIES = 20
 
 
 def agreed_pepper(
@@ -38,8 +36,8 @@ def agreed_pepper(
     Raises `BadPepper` or `PepperMismatch`.
     """
     known = _check_value(db)
-    if known is None and reference.startswith("file:"):
-        _make_file(base_dir / Path(reference.removeprefix("file:")).expanduser())
+    if known is None:
+        make_file(reference, base_dir, "pepper")
     pepper = _read(reference, base_dir, environ, fresh_database=known is None)
     value = digest(pepper, _CHECK).hex()
     with transaction(db):
@@ -61,32 +59,12 @@ def _check_value(db: sqlite3.Connection) -> str | None:
     return row[0] if row else None
 
 
-def _make_file(path: Path) -> None:
-    """Write a new pepper unless there is a file. Of two processes one makes it, both read it."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise StoreFault(f"pepper file {path}: {error.strerror}") from error
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_hex(32) + "\n")
-        file.flush()
-        os.fsync(handle)  # keys are useless without it, so it must not be younger than they are
-
-
 def _read(
     reference: str, base_dir: Path, environ: Mapping[str, str], *, fresh_database: bool
 ) -> bytes:
     if not is_reference(reference):
         raise BadPepper("keys.pepper: write env:NAME or file:PATH, not the pepper itself")
-    value = dereference(reference, environ, base_dir)
-    tries = _READ_TRIES if fresh_database and reference.startswith("file:") else 0
-    while isinstance(value, Missing) and tries > 0:
-        time.sleep(0.05)  # another process has created the file and is about to write it
-        value = dereference(reference, environ, base_dir)
-        tries -= 1
+    value = read(reference, base_dir, environ, just_made=fresh_database)
     if isinstance(value, Missing):
         raise BadPepper(f"keys.pepper: {value.what} is missing; this database needs its pepper")
     if len(value) < _MIN_LENGTH:

@@ -103,7 +103,7 @@ def test_a_fault_of_routing_is_named(file: Path, text: str, problem: str) -> Non
     [
         (
             "top = 1",
-            ":1: top = 1: unknown setting; known are server, database, keys, calls, retry,",
+            ":1: top = 1: unknown setting; known are server, database, keys, encryption, calls,",
         ),
         ("[server]\nprot = 1", ":2: server.prot = 1: unknown setting; did you mean port?"),
         ("server.prot = 1", ":1: server.prot = 1: unknown setting; did you mean port?"),
