@@ -33,6 +33,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 _MOST_AT_ONCE = 256
 _CONNECTIONS = 64
 
+# uvloop raises a RuntimeError for a write to a transport that the other side just closed.
+_FAULTS = (RedisError, OSError, RuntimeError)
+
 
 class Script:
     """A Lua script, called by its digest."""
@@ -92,7 +95,7 @@ class Redis:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     return await command(self._client)
-            except (RedisError, OSError) as error:  # a TimeoutError is an OSError
+            except _FAULTS as error:  # a TimeoutError is an OSError
                 self._failed(error)
                 return None
 
@@ -130,7 +133,8 @@ class Redis:
             batch, self._queue = self._queue[:_MOST_AT_ONCE], self._queue[_MOST_AT_ONCE:]
             results = await self.run(_Batch(batch))
             for asked, result in zip(batch, results or [None] * len(batch), strict=True):
-                asked.result.set_result(result)
+                if not asked.result.done():  # whoever asked may have left
+                    asked.result.set_result(result)
         self._sending = None
 
     def _failed(self, error: Exception) -> None:
@@ -145,8 +149,10 @@ class Redis:
             await self._sleep(pause_s)
             try:
                 async with asyncio.timeout(self._timeout_s):
+                    # Anew: after a failover the old connections lead to what is a replica now.
+                    await self._client.connection_pool.disconnect(inuse_connections=False)
                     await self._client.ping()
-            except (RedisError, OSError):
+            except _FAULTS:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             else:
                 break

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from redis.asyncio.connection import Connection
 
 from gateway.store.redis import Redis, Script
 from tests.redis_server import RedisServer, redis_server
@@ -125,3 +126,49 @@ async def test_a_fault_of_a_script_is_a_redis_that_cannot_be_used(server: RedisS
     async with client(server.url, 5.0) as (redis, _):
         assert await redis.script(WRONG, [], []) is None
         assert not redis.available
+
+
+async def test_an_unforeseen_fault_leaves_nobody_waiting_and_ends_nothing(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop, for one, raises a RuntimeError for a write to a transport that was just closed."""
+    async with client(server.url, 5.0) as (redis, pauses):
+
+        async def broken(*_: object, **__: object) -> None:
+            raise RuntimeError("the handler is closed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "send_packed_command", broken)
+            async with asyncio.timeout(2):
+                assert await redis.script(ECHO, ["k"], ["v"]) is None
+                assert await redis.run(lambda inner: inner.get("k")) is None
+                pauses.over.set()  # a probe in vain
+                await pauses.times(2)
+        pauses.over.set()
+        async with asyncio.timeout(2):
+            while not redis.available:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+            assert await redis.script(ECHO, ["k"], ["v"]) == [b"k", b"v"]
+
+
+async def test_whoever_stops_waiting_for_a_result_stops_nobody_else(server: RedisServer) -> None:
+    async with client(server.url, 5.0) as (redis, _):
+        for _ in range(3):
+            redis.post(ECHO, ["a"], ["1"]).cancel()
+            async with asyncio.timeout(2):
+                assert await redis.script(ECHO, ["b"], ["2"]) == [b"b", b"2"]
+
+
+async def test_after_a_fault_it_connects_anew(server: RedisServer) -> None:
+    """A failover moves the address; an old connection leads to a server that only reads."""
+    async with client(server.url, 5.0) as (redis, pauses):
+        before = await redis.run(lambda inner: inner.client_id())
+        assert before == await redis.run(lambda inner: inner.client_id())
+        assert await redis.script(WRONG, [], []) is None
+        pauses.over.set()
+        async with asyncio.timeout(5):
+            while not redis.available:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+        after = await redis.run(lambda inner: inner.client_id())
+        assert after is not None
+        assert after != before
