@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from gateway.config import Config
-from gateway.store.database import Administration, administration, prepare
+from gateway.store.administration import Administration
+from gateway.store.database import administration, prepare
 from gateway.store.faults import StoreFault
 from gateway.store.keytable import select_keys
 from gateway.store.migrate import require_head

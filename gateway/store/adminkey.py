@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 import aiosqlite
 
 from gateway.keys import ADMIN_KEY_PREFIX, digest, new_secret
-from gateway.store.keytable import KeyDraft, NewKey, change, insert_key
+from gateway.store.audit import Audit, Via
+from gateway.store.keytable import (
+    KeyDraft,
+    NewKey,
+    change,
+    described,
+    insert_key,
+    select_keys,
+)
 from gateway.store.leases import unix_ms
 
 _SELECT_DIGEST = "SELECT value FROM meta WHERE name = 'admin_digest'"
@@ -27,22 +35,32 @@ class AdminKey:
     """The one key that opens the operator's routes. Stored as a digest, like any other."""
 
     def __init__(
-        self, db: aiosqlite.Connection, pepper: bytes, clock: Callable[[], int] = unix_ms
+        self,
+        db: aiosqlite.Connection,
+        pepper: bytes,
+        clock: Callable[[], int] = unix_ms,
+        via: Via = "cli",
     ) -> None:
         self._db = db
         self._pepper = pepper
         self._clock = clock
+        self._via = via
 
     async def reset(self, secret: str | None = None) -> str:
         """Set the admin key to `secret`, or to a new one. What it was opens nothing any more."""
         secret = secret or _new_admin_secret()
-        async with change(self._db):
-            await self._write(secret)
+        async with change(self._db, self._via, self._clock()) as audit:
+            await self._write(secret, audit)
         return secret
 
     async def check(self, secret: str) -> bool:
         """Is `secret` the admin key, as of now?"""
         return hmac.compare_digest(await self._stored(), self._digest(secret))
+
+    async def session_secret(self) -> bytes | None:
+        """What sessions are signed with: another one once the admin key has changed."""
+        stored = await self._stored()
+        return hmac.digest(self._pepper, f"session {stored}".encode(), "sha256") if stored else None
 
     async def first_keys(self, admin_secret: str | None = None) -> FirstKeys:
         """Make the first virtual key and the admin key where there is none, in one transaction.
@@ -51,16 +69,19 @@ class AdminKey:
         processes that start together, one makes the keys.
         """
         made_key, made_secret = None, None
-        async with change(self._db):
+        async with change(self._db, "start", self._clock()) as audit:
+            audit.unchanged()  # at every start but the first
             if admin_secret is not None:
                 if not await self.check(admin_secret):
-                    await self._write(admin_secret)
+                    await self._write(admin_secret, audit)
             elif not await self._stored():
                 made_secret = _new_admin_secret()
-                await self._write(made_secret)
+                await self._write(made_secret, audit)
             if await self._no_key():
                 draft = KeyDraft(name="first")
                 made_key = await insert_key(self._db, self._pepper, draft, self._clock())
+                (stored,) = await select_keys(self._db, made_key.id)
+                await audit.note("key.create", made_key.id, None, described(stored))
         return FirstKeys(key=made_key, admin_secret=made_secret)
 
     def _digest(self, secret: str) -> str:
@@ -75,7 +96,8 @@ class AdminKey:
         async with self._db.execute("SELECT 1 FROM keys LIMIT 1") as rows:
             return await rows.fetchone() is None
 
-    async def _write(self, secret: str) -> None:
+    async def _write(self, secret: str, audit: Audit) -> None:
+        await audit.note("admin_key.set", "admin")
         await self._db.execute(
             "INSERT INTO meta (name, value, created_at_ms) VALUES ('admin_digest', ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET value = excluded.value, "

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, dataclass
 
 import aiosqlite
 
 from gateway.budgets import Budget, ScopeKind
 from gateway.periods import Period, PeriodName, period_of, zone
+from gateway.store.audit import Audit, Via
 from gateway.store.budgets import budget, select_budgets, successors
-from gateway.store.keytable import change, to_json
+from gateway.store.keytable import change, to_json, transaction
 from gateway.store.leases import unix_ms
 
 _UPSERT = """
@@ -71,9 +73,12 @@ class BudgetState:
 class BudgetAdmin:
     """Changes to the budgets of a database. One user at a time per connection."""
 
-    def __init__(self, db: aiosqlite.Connection, clock: Callable[[], int] = unix_ms) -> None:
+    def __init__(
+        self, db: aiosqlite.Connection, clock: Callable[[], int] = unix_ms, via: Via = "cli"
+    ) -> None:
         self._db = db
         self._clock = clock
+        self._via = via
 
     async def set(self, draft: BudgetDraft) -> Budget:
         """Make a budget, or change the one of the same scope and period."""
@@ -82,37 +87,60 @@ class BudgetAdmin:
             *(secrets.token_hex(4), draft.scope, draft.scope_value, draft.period, draft.zone),
             *(draft.limit_nano_usd, int(draft.hard), now_ms, now_ms),
         )
-        async with change(self._db):
+        async with self._change() as audit:
+            before = {known.id: known for known in await select_budgets(self._db)}
             async with self._db.execute(_UPSERT, values) as rows:
                 (row,) = await rows.fetchall()
             made = budget(row)
+            was = before.get(made.id)
+            action = "budget.update" if was else "budget.create"
+            await audit.note(action, made.id, asdict(was) if was else None, asdict(made))
             await self._recount(made)
         return made
 
     async def recount(self, made: Budget) -> None:
         """Count the ledger again: calls may have begun while processes did not know the budget."""
-        async with change(self._db):
+        async with transaction(self._db):
             await self._recount(made)
 
     async def list(self) -> list[BudgetState]:
         """All budgets with what is spent and held in their current period."""
         return [await self._state(found) for found in await select_budgets(self._db)]
 
+    async def show(self, budget_id: str) -> BudgetState:
+        """Raises `UnknownBudget`."""
+        for found in await select_budgets(self._db):
+            if found.id == budget_id:
+                return await self._state(found)
+        raise UnknownBudget(f"no budget has the id {budget_id!r}")
+
     async def remove(self, scope: ScopeKind, value: str, period: PeriodName | None) -> int:
         """Remove a scope's budgets, or the one of a period; how many. Raises `UnknownBudget`."""
-        async with change(self._db):
+        async with self._change() as audit:
             found = [
-                known.id
+                known
                 for known in await select_budgets(self._db)
                 if (known.scope, known.scope_value) == (scope, value)
                 and period in (None, known.period)
             ]
             if not found:
                 raise UnknownBudget(f"there is no budget for {scope}:{value}")
-            for budget_id in found:
-                await self._forget(budget_id)
-                await self._db.execute("DELETE FROM budgets WHERE id = ?", (budget_id,))
+            for known in found:
+                await self._delete(known, audit)
         return len(found)
+
+    async def remove_one(self, budget_id: str) -> None:
+        """Remove a budget by its id. Raises `UnknownBudget`."""
+        async with self._change() as audit:
+            await self._delete((await self.show(budget_id)).budget, audit)
+
+    def _change(self) -> AbstractAsyncContextManager[Audit]:
+        return change(self._db, self._via, self._clock())
+
+    async def _delete(self, known: Budget, audit: Audit) -> None:
+        await audit.note("budget.delete", known.id, asdict(known))
+        await self._forget(known.id)
+        await self._db.execute("DELETE FROM budgets WHERE id = ?", (known.id,))
 
     async def _forget(self, budget_id: str) -> None:
         for statement in (

@@ -14,17 +14,16 @@ import aiosqlite
 
 from gateway import config
 from gateway.store.accounts import SqlAccounts
+from gateway.store.administration import Administration
 from gateway.store.adminkey import AdminKey
 from gateway.store.answers import SqlAnswers
-from gateway.store.budgetadmin import BudgetAdmin
 from gateway.store.budgets import BudgetReader
+from gateway.store.desk import Desk
 from gateway.store.faults import StoreFault
-from gateway.store.keyadmin import KeyAdmin
 from gateway.store.keyring import Keyring
 from gateway.store.leases import Leases, unix_ms
 from gateway.store.migrate import migrate, require_head
 from gateway.store.pepper import agreed_pepper
-from gateway.store.reports import Reports
 from gateway.store.sqlite import connect, create_file, database_path, reading
 from gateway.store.writer import FAULTS, Writer
 
@@ -61,26 +60,11 @@ def prepare(
     return Prepared(path, pepper)
 
 
-@dataclass(frozen=True, slots=True)
-class Administration:
-    """What a command works with."""
-
-    keys: KeyAdmin
-    admin_key: AdminKey
-    reports: Reports
-    budgets: BudgetAdmin
-
-
 @asynccontextmanager
 async def administration(prepared: Prepared) -> AsyncIterator[Administration]:
     """A connection for one command."""
     async with reading(prepared.path) as db:
-        yield Administration(
-            keys=KeyAdmin(db, prepared.pepper),
-            admin_key=AdminKey(db, prepared.pepper),
-            reports=Reports(db),
-            budgets=BudgetAdmin(db),
-        )
+        yield Administration.of(db, prepared.pepper)
 
 
 class Store:
@@ -103,6 +87,7 @@ class Store:
         self.keyring = Keyring(reading, prepared.pepper, keys.max_stale_s, also=(budgets.read,))
         self.admin_key = AdminKey(reading, prepared.pepper)
         self.answers = SqlAnswers(self._writer, self.leases, reading, clock)
+        self.desk = Desk(prepared.path, prepared.pepper, clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
 
@@ -122,6 +107,7 @@ class Store:
             reader = await stack.enter_async_context(reading(prepared.path))
             store = cls(prepared, database, keys, clock, writing, reader)
             stack.push_async_callback(store._writer.stop)
+            stack.push_async_callback(store.desk.aclose)
             await store.leases.renew()
             await store.leases.sweep()
             await store.keyring.refresh()

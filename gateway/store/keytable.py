@@ -11,6 +11,7 @@ import aiosqlite
 import orjson
 
 from gateway.keys import KEY_PREFIX, digest, new_secret
+from gateway.store.audit import Audit, Via
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class KeyDraft:
 
 
 _COLUMNS = tuple(column.name for column in fields(StoredKey))
+_AS_JSON = frozenset({"models", "tags", "credentials", "settings"})
+_CHANGING = _AS_JSON | {"name", "team", "expires_at_ms", "revoked_at_ms"}
 # The names are constants of this module; values are always parameters.
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM keys"  # noqa: S608
 _INSERT = (
@@ -63,16 +66,26 @@ _INSERT = (
 
 
 @asynccontextmanager
-async def change(db: aiosqlite.Connection) -> AsyncIterator[None]:
-    """One transaction that changes keys, and bumps the version by which processes notice."""
-    await db.execute("BEGIN IMMEDIATE")
+async def transaction(db: aiosqlite.Connection) -> AsyncIterator[None]:
+    """One transaction that bumps the version by which processes notice what was changed."""
     try:
+        await db.execute("BEGIN IMMEDIATE")
         yield
         await db.execute("UPDATE keys_version SET version = version + 1")
         await db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            await db.execute("ROLLBACK")
+    except BaseException:
+        # Also where the task was cancelled while the connection's thread still began it.
+        await db.rollback()
+        raise
+
+
+@asynccontextmanager
+async def change(db: aiosqlite.Connection, via: Via, now_ms: int) -> AsyncIterator[Audit]:
+    """One `transaction` of an administrator's, which has to say what it changes."""
+    async with transaction(db):
+        audit = Audit(db, via, now_ms)
+        yield audit
+        audit.require()
 
 
 async def select_keys(db: aiosqlite.Connection, key_id: str | None = None) -> list[StoredKey]:
@@ -92,6 +105,22 @@ async def insert_key(
         written = await db.execute(_INSERT, _row(draft, key_id, digest(pepper, secret), now_ms))
         if written.rowcount == 1:  # an id has only 32 bits: now and then it is taken
             return NewKey(id=key_id, secret=secret)
+
+
+async def update_key(db: aiosqlite.Connection, key_id: str, values: Mapping[str, Any]) -> None:
+    """Write columns of a key within a `change`."""
+    for name, value in values.items():
+        if name not in _CHANGING:
+            raise ValueError(f"{name!r} of a key is never changed")
+        text = to_json(value) if name in _AS_JSON else value
+        statement = f"UPDATE keys SET {name} = ? WHERE id = ?"  # noqa: S608 - one of the names above
+        await db.execute(statement, (text, key_id))
+
+
+def described(key: StoredKey) -> dict[str, Any]:
+    """A key as the audit shows it: everything but its id."""
+    values = {name: getattr(key, name) for name in _COLUMNS if name != "id"}
+    return values | {"models": list(key.models), "tags": list(key.tags)}
 
 
 def to_json(value: Sequence[str] | Mapping[str, Any]) -> str:
