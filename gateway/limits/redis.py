@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 from gateway.limits.demand import Answer, Demand, Limiter, Verdict, judge
@@ -126,6 +127,7 @@ class RedisLimiter:
         self._clock_us = clock_us
         self._lease_s = lease_s
         self._held: dict[str, list[str]] = {}
+        self._asked = count()
         self._renewing: asyncio.Task[None] | None = None
 
     def slots(self) -> int:
@@ -133,22 +135,23 @@ class RedisLimiter:
         return sum(len(keys) for keys in self._held.values())
 
     async def take(self, demand: Demand) -> Answer:
-        asked = self._ask("take", demand)
+        slot = self._new_slot(demand)
+        asked = self._ask("take", demand, slot)
         try:
             result = await asyncio.shield(asked)
         except asyncio.CancelledError:
             # It is on its way: what it takes is given back when it is known.
-            asked.add_done_callback(lambda done: self._abandon(demand, done.result()))
+            asked.add_done_callback(lambda done: self._abandon(slot, demand, done.result()))
             raise
         if result is None:
             return await self._fallback.take(demand)
         answer = Answer(self._verdict(demand, result), "redis")
         if not result[0]:
             return answer
-        return Answer(answer.verdict, "redis", self._granted(demand))
+        return Answer(answer.verdict, "redis", self._granted(slot, demand))
 
     async def peek(self, demand: Demand) -> Answer:
-        result = await asyncio.shield(self._ask("peek", demand))
+        result = await asyncio.shield(self._ask("peek", demand, ""))
         if result is None:
             return await self._fallback.peek(demand)
         return Answer(self._verdict(demand, result), "redis")
@@ -186,28 +189,27 @@ class RedisLimiter:
     def amend(self, keys: Sequence[str], actions: Sequence[str]) -> asyncio.Future[Any]:
         return self._scripts.post(self._amend, keys, (self._now(), self._lease_us(), *actions))
 
-    def _ask(self, what: str, demand: Demand) -> asyncio.Future[Any]:
+    def _ask(self, what: str, demand: Demand, slot: str) -> asyncio.Future[Any]:
         limits = (*demand.rates, *demand.concurrent)
         keys = [self._scripts.key("limit", limit.name) for limit in limits]
         arguments: list[str | int] = [what, self._now(), len(demand.rates)]
-        arguments += [self._slot(demand), self._lease_us()]
+        arguments += [slot, self._lease_us()]
         for limit in demand.rates:
             arguments += (limit.cost_us(demand.tokens), limit.window_us)
         arguments += [limit.amount for limit in demand.concurrent]
         return self._scripts.post(self._take, keys, arguments)
 
-    def _granted(self, demand: Demand) -> _Taken:
-        slot = self._slot(demand)
+    def _granted(self, slot: str, demand: Demand) -> _Taken:
         if demand.concurrent:
             self._held[slot] = [self._scripts.key("limit", c.name) for c in demand.concurrent]
             if self._renewing is None:
                 self._renewing = asyncio.create_task(self._renew())
         return _Taken(self, slot, demand)
 
-    def _abandon(self, demand: Demand, result: Any) -> None:
+    def _abandon(self, slot: str, demand: Demand, result: Any) -> None:
         if result is not None and result[0]:
-            self._granted(demand)
-            self.give_back(self._slot(demand), demand, 0)
+            self._granted(slot, demand)
+            self.give_back(slot, demand, 0)
 
     async def _renew(self) -> None:
         while True:
@@ -219,8 +221,9 @@ class RedisLimiter:
         rates = len(demand.rates)
         return judge(demand, now_us, found[:rates], found[rates:])
 
-    def _slot(self, demand: Demand) -> str:
-        return f"{self._process}.{demand.slot}"
+    def _new_slot(self, demand: Demand) -> str:
+        # One for each time of asking: a call that asks again may have left the one before behind.
+        return f"{self._process}.{demand.slot}.{next(self._asked)}"
 
     def _now(self) -> str | int:
         return "" if self._clock_us is None else self._clock_us()
