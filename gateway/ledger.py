@@ -89,7 +89,8 @@ class CallRecord:
 
     `status` is the HTTP status that was, or would have been, sent: a stream that broke after its
     start keeps 200 and names its `error`; 499 is a client that left. `target` served it.
-    `facts` is the trace as JSON text, for `sluice calls show`.
+    `facts` is the trace as JSON text, for `sluice calls show`. `cache` is what the cache did, None
+    where it was off; what was saved is None where nothing was, and the money where it is unpriced.
     """
 
     call_id: str
@@ -108,6 +109,9 @@ class CallRecord:
     duration_ms: int
     overhead_ms: float | None
     facts: str
+    cache: str | None = None
+    saved_nano_usd: int | None = None
+    saved_tokens: int | None = None
 
 
 class Accounts(Protocol):

@@ -76,6 +76,8 @@ def call_record(call: Call, status: int, error: str | None) -> CallRecord:
     trace = call.trace
     seen = attempts(trace)
     routed = trace.last(Routed)
+    cached = trace.last(Cached)
+    saved = trace.last(Saved) if cached is not None else None
     return CallRecord(
         call_id=call.id,
         received_at_ms=int(call.received_at * 1000),
@@ -93,6 +95,9 @@ def call_record(call: Call, status: int, error: str | None) -> CallRecord:
         duration_ms=round(trace.now_s() * 1000),
         overhead_ms=None if seen.overhead_ms is None else round(seen.overhead_ms, 3),
         facts=orjson.dumps(trace.describe()).decode(),
+        cache=cached.status if cached is not None else None,
+        saved_nano_usd=saved.cost_nano_usd if saved is not None else None,
+        saved_tokens=saved.tokens if saved is not None else None,
     )
 
 

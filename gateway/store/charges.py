@@ -38,7 +38,7 @@ COST = _SETTLED.index("cost_nano_usd")
 CALL_COLUMNS = (
     *("call_id", "received_at_ms", "key_id", "team", "tags", "asked_model", "alias", "target"),
     *("stream", "status", "error", "attempts", "first_event_ms", "duration_ms", "overhead_us"),
-    "facts",
+    *("facts", "cache", "saved_nano_usd", "saved_tokens"),
 )
 
 _ASSIGNMENTS = ", ".join(f"{name} = v.{name}" for name in _SETTLED)
@@ -142,6 +142,9 @@ def call_row(record: CallRecord) -> Row:
         record.duration_ms,
         round(overhead_ms * 1000) if overhead_ms is not None else None,
         record.facts,
+        record.cache,
+        record.saved_nano_usd,
+        record.saved_tokens,
     )
 
 

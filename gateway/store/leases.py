@@ -156,7 +156,7 @@ def _sweep_owner(db: sqlite3.Connection, owner: str, now_ms: int) -> int:
 _WRITE_LOST_CALLS = f"""
 INSERT INTO calls ({", ".join(CALL_COLUMNS)})
 SELECT call_id, MIN(opened_at_ms), MIN(key_id), MIN(team), MIN(tags), MIN(asked_model), NULL, NULL,
-       0, 0, 'lost', COUNT(*), NULL, 0, NULL, '[]'
+       0, 0, 'lost', COUNT(*), NULL, 0, NULL, '[]', NULL, NULL, NULL
 FROM charges
 WHERE call_id IN (
     SELECT call_id FROM charges WHERE owner = ? AND state = 'open'

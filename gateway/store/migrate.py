@@ -55,8 +55,12 @@ def version(db: sqlite3.Connection) -> int:
 
 
 def statements(script: str) -> list[str]:
-    """The script's statements; each one ends with a ";" at the end of a line."""
-    lines = [line for line in script.splitlines() if not line.lstrip().startswith("--")]
+    """The script's statements; each one ends with a ";" at the end of a line.
+
+    A line after `--sqlite:` is SQL for this database, and a comment for any other.
+    """
+    sqlite = [line.removeprefix("--sqlite:") for line in script.splitlines()]
+    lines = [line for line in sqlite if not line.lstrip().startswith("--")]
     return [part.strip() for part in "\n".join(lines).split(";\n") if part.strip(" ;\n")]
 
 
