@@ -20,12 +20,19 @@ OPEN = ("/health/live", "/health/ready")
 
 
 def build_app(
-    *, chat: ASGIApp, models: ASGIApp, live: ASGIApp, ready: ASGIApp, metrics: ASGIApp
+    *,
+    chat: ASGIApp,
+    explain: ASGIApp,
+    models: ASGIApp,
+    live: ASGIApp,
+    ready: ASGIApp,
+    metrics: ASGIApp,
 ) -> Starlette:
     """The application around its endpoints."""
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/explain", explain, methods=["POST"]),
             Route("/v1/models", models, methods=["GET"]),
             Route("/v1/models/{name:path}", models, methods=["GET"]),
             Route("/health/live", live, methods=["GET"]),

@@ -12,7 +12,9 @@ only: litellm translates for them, OpenAI's own `/chat/completions` refuses them
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,12 +48,17 @@ _ECHO: Entry = {
     "supports_audio_input": True,
     "supports_function_calling": True,
     "supports_response_schema": True,
+    "supports_reasoning": False,
 }
 # Google counts prompt and completion apart; elsewhere `max_input_tokens` is the whole window …
 _SEPARATE_WINDOWS = frozenset({"gemini", "vertex_ai"})
 # … but for OpenAI's models whose entry states the window less the completion.
 _OPENAI_WINDOWS = frozenset({128_000, 400_000, 1_050_000})
 _OPENAI = frozenset({"openai", "azure"})
+# Families that bill no token which they do not show; with thinking, only where it is asked for.
+_SHOW_ALL = re.compile(
+    r"gpt-3\.5|gpt-4|claude-3|llama|mixtral|ministral|gemma|command-r|nova-(micro|lite|pro)"
+)
 # In these, a slash leads to a region's price; it is no part of a model's name.
 _REGIONAL = frozenset({"bedrock", "azure"})
 
@@ -79,6 +86,9 @@ class Catalog:
         """Raises `ConfigError` where `model_info` names unknown figures or an unknown `like`."""
         self._by_family = _by_family(table)
         self._by_family["echo"] = {"echo": _ECHO, "echo-slow": _ECHO}
+        self._correct(model_info)
+
+    def _correct(self, model_info: Mapping[str, ModelInfo]) -> None:
         problems = list(self._faults(model_info))
         if problems:
             raise ConfigError(problems)
@@ -89,6 +99,12 @@ class Catalog:
     def load(cls, model_info: Mapping[str, ModelInfo]) -> Catalog:
         """The catalog over litellm's bundled table."""
         return cls(load_table(), model_info)
+
+    def corrected(self, model_info: Mapping[str, ModelInfo]) -> Catalog:
+        """A catalog over the same table with other corrections. Raises `ConfigError`."""
+        catalog = copy(self)
+        catalog._correct(model_info)
+        return catalog
 
     def model(self, provider: Provider, name: str) -> Model:
         """What is known of `name` at `provider`; a model that nobody knows has None everywhere."""
@@ -130,7 +146,9 @@ class Catalog:
         if info.like is not None:
             family, entry = self._like(info.like) or (family, entry)
         model = _model(provider, family, name, _repriced(entry, info))
-        return _corrected(replace(model, tokenizer=tokenizer_of(info.like or name)), info)
+        known_as = info.like or name
+        tokenizer, hidden = tokenizer_of(known_as), _hidden_reasoning(entry, known_as)
+        return _corrected(replace(model, tokenizer=tokenizer, hidden_reasoning=hidden), info)
 
     def _like(self, name: str) -> tuple[str, Entry] | None:
         """`like` names a model as `kind/model`, or as the table does where that has no slash."""
@@ -208,6 +226,7 @@ def _model(provider: Provider, family: str, name: str, entry: Entry) -> Model:
         audio=_supports(entry, "audio_input", "audio"),
         tools=_supports(entry, "function_calling"),
         json_schema=_supports(entry, "response_schema"),
+        hidden_reasoning=_hidden_reasoning(entry, name),
         tokenizer=tokenizer_of(name),
         price=price_under_terms(provider, family, entry),
     )
@@ -233,12 +252,19 @@ def _supports(entry: Entry, ability: str, modality: str | None = None) -> bool |
     return None if stated is None else bool(stated)
 
 
+def _hidden_reasoning(entry: Entry, name: str) -> bool | None:
+    """The table forgets to say so of many models that reason, so its silence says nothing."""
+    stated = _supports(entry, "reasoning")
+    return False if stated is None and entry and _SHOW_ALL.search(name) else stated
+
+
 def _corrected(model: Model, info: ModelInfo) -> Model:
     names = ("context_window", "max_prompt_tokens", "max_completion_tokens")
-    counting = ("tokenizer", "characters_per_token")
+    counting = ("tokenizer", "characters_per_token", "max_image_tokens")
+    abilities = ("vision", "audio", "tools", "json_schema", "hidden_reasoning")
     given = {
         name: value
-        for name in (*names, *counting, "vision", "audio", "tools", "json_schema")
+        for name in (*names, *counting, *abilities)
         if (value := getattr(info, name)) is not None
     }
     return replace(model, **given)

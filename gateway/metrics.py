@@ -101,6 +101,10 @@ class Metrics:
         self._count_attempts(call)
         self._count_cache(call)
 
+    def know(self, models: Collection[str]) -> None:
+        """From now on these names may be labels."""
+        self._names = frozenset(models)
+
     def watch_health(self, targets: Collection[str], state: Callable[[str], State]) -> None:
         """Show the state of these targets whenever somebody asks."""
         for name in targets:

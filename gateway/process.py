@@ -10,38 +10,42 @@ import secrets
 import signal
 import socket
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
 from gateway.app import build_app
-from gateway.cache.caching import open_caching
+from gateway.cache.caching import Caching, open_caching
 from gateway.calllog import CallLog
-from gateway.catalog import Catalog
 from gateway.config import Config
+from gateway.configfile import load
 from gateway.directory import Directory
 from gateway.edge.chat import ChatCompletions
-from gateway.edge.pages import Admit, Live, MetricsPage, Models, Ready
+from gateway.edge.explain import Explain
+from gateway.edge.pages import Live, MetricsPage, Models, Ready
 from gateway.edge.visits import Visits
-from gateway.exchange import Handler
+from gateway.generation import Generations
 from gateway.health import Health
 from gateway.limits.demand import Limiter
 from gateway.limits.memory import MemoryLimiter
 from gateway.limits.redis import RedisLimiter
+from gateway.managed import Managed
 from gateway.meter import Pace
 from gateway.metrics import Metrics
 from gateway.parts import Parts, Sink
+from gateway.reloading import following
 from gateway.server import Server
 from gateway.store.database import Prepared, Store
-from gateway.targets import LaneName, ProviderEntry
-from gateway.tokenizers import load_for
 from gateway.upstream.echo import EchoLane
-from gateway.upstream.lanes import Lane, Lanes
+from gateway.upstream.lanes import Lanes
 from gateway.upstream.native import NativeLane
+from gateway.vitals import Vitals
+from gateway.workshop import BuildPath, Workshop
 
 if TYPE_CHECKING:
     from gateway.store.redis import Redis
@@ -51,17 +55,13 @@ log = logging.getLogger("sluice")
 # A call makes hundreds of objects and hardly a cycle: by default the collector looks every ten.
 _GC_THRESHOLDS = (10_000, 20, 20)
 
-BuildPath = Callable[[Parts, Handler], tuple[Handler, Admit]]
-"""Parts and the lanes to the whole request path, and to what admits a key to other routes."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """What a process is started with: everything here was checked before."""
 
     config: Config
-    providers: Sequence[ProviderEntry]
-    off: Sequence[str]
+    config_path: Path
     prepared: Prepared
     build_path: BuildPath
     redis_url: str | None = None
@@ -108,61 +108,63 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
     config = setting.config
     async with AsyncExitStack() as stack:
         native = NativeLane()
-        lanes = Lanes(await _lanes(setting.providers, native))
+        lanes = Lanes({"native": native, "echo": EchoLane()})
         stack.push_async_callback(lanes.aclose)
         store = await Store.open(setting.prepared, config.database, config.keys)
         stack.push_async_callback(store.close)
-        catalog = Catalog.load(config.model_info)
-        directory = Directory(
-            setting.providers, config.models, catalog, native.list_models, off=setting.off
-        )
-        if _counts_tokens(config):
-            models = sorted(_label_names(config, setting.providers))
-            kinds = [entry.provider.kind for entry in setting.providers]
-            await asyncio.to_thread(load_for, kinds, models)
-        metrics = Metrics(_label_names(config, setting.providers), lambda: len(visits))
+        metrics = Metrics((), lambda: len(visits))
         health = Health(config.health)
-        metrics.watch_health(_target_names(config, setting.providers), health.state)
+        await stack.enter_async_context(Vitals(metrics))
+        _show(metrics, store, config)
         redis = await _redis(setting, metrics, stack)
         limiter = _limiter(redis, metrics, stack)
         home = setting.prepared.path.parent
-        caching = await open_caching(config, setting.providers, home, redis, stack)
-        parts = Parts(
-            config=config,
-            caching=caching,
-            keyring=store.keyring,
-            directory=directory,
-            accounts=store.accounts,
-            pace=Pace(),
+        sinks = _sinks(config, store, metrics)
+        pace = Pace()
+
+        def make_parts(config: Config, directory: Directory, caching: Caching | None) -> Parts:
+            return Parts(
+                config=config,
+                directory=directory,
+                caching=caching,
+                keyring=store.keyring,
+                accounts=store.accounts,
+                pace=pace,
+                health=health,
+                budgets=store.budgets,
+                sinks=sinks,
+                answers=store.answers,
+                limiter=limiter,
+            )
+
+        workshop = Workshop(
+            base_dir=setting.config_path.parent,
+            make_parts=make_parts,
+            build_path=setting.build_path,
+            native=native,
+            lanes=lanes,
+            metrics=metrics,
             health=health,
-            budgets=store.budgets,
-            sinks=_sinks(config, store, metrics),
-            answers=store.answers,
-            limiter=limiter,
+            caching=await open_caching(config, (), home, redis, stack),
         )
-        path, admit = setting.build_path(parts, lanes)
+        generations = Generations(config, workshop.build, partial(_read, setting.config_path))
+        stack.push_async_callback(generations.aclose)
+        await generations.start(Managed())
+        await stack.enter_async_context(
+            following(setting.config_path, generations, watch=not setting.worker)
+        )
         yield build_app(
-            chat=ChatCompletions(path, config, visits, metrics.refused),
-            models=Models(admit, directory),
+            chat=ChatCompletions(generations.handle, config, visits, metrics.refused),
+            explain=Explain(generations.handle, config, visits, health, metrics.refused),
+            models=Models(generations),
             live=Live(),
             ready=Ready(visits, {"database": store.healthy, "lanes": lanes.ready}),
             metrics=MetricsPage(metrics, config.server, store.admin_key.check),
         )
 
 
-async def _lanes(providers: Sequence[ProviderEntry], native: NativeLane) -> dict[LaneName, Lane]:
-    """The lanes that the providers need. Only the library lane imports litellm: seconds, 160 MB."""
-    lanes: dict[LaneName, Lane] = {"native": native, "echo": EchoLane()}
-    kinds = [entry.provider.kind for entry in providers if entry.provider.lane == "library"]
-    if kinds:
-        from gateway.upstream.library import LibraryLane
-
-        library = LibraryLane(kinds)
-        began = time.monotonic()
-        await library.load()
-        log.info("litellm loaded in %.1f s", time.monotonic() - began)
-        lanes["library"] = library
-    return lanes
+def _read(path: Path) -> Config:
+    return load(path, os.environ)
 
 
 async def _redis(setting: Setting, metrics: Metrics, stack: AsyncExitStack) -> Redis | None:
@@ -192,30 +194,27 @@ def _limiter(redis: Redis | None, metrics: Metrics, stack: AsyncExitStack) -> Li
     return limiter
 
 
+def _show(metrics: Metrics, store: Store, config: Config) -> None:
+    """What is looked at rather than counted."""
+    shown = metrics.instruments
+    shown.ledger_queue.set_function(lambda: store.queued)
+    shown.ledger_lag.set_function(lambda: store.lag_s)
+    shown.dropped.set_function(lambda: store.dropped)
+    shown.unsettled.set_function(lambda: store.accounts.unsettled)
+    shown.abandoned.set_function(lambda: store.accounts.abandoned)
+    if config.server.metrics_by_team:
+        metrics.count_teams()
+    if home := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        from gateway.metricfiles import MetricFiles
+
+        metrics.shared = MetricFiles(home)
+
+
 def _sinks(config: Config, store: Store, metrics: Metrics) -> list[Sink]:
     sinks: list[Sink] = [lambda _, record: store.accounts.record(record), metrics.call_ended]
     if config.server.log == "json":
         sinks.append(CallLog(sys.stderr.buffer).call_ended)
     return sinks
-
-
-def _counts_tokens(config: Config) -> bool:
-    """Is a prompt's exact length to decide anything? Then the encodings are loaded beforehand.
-
-    They take 70 MB and 0.4 s. Without them the first very long prompt waits for them, once.
-    """
-    strategies = {config.context.strategy, *(a.context for a in config.models.values())}
-    return not strategies <= {"lenient", None}
-
-
-def _label_names(config: Config, providers: Sequence[ProviderEntry]) -> set[str]:
-    """The names that may be metric labels: aliases, their targets, and listed models."""
-    return {*config.models, *_target_names(config, providers)}
-
-
-def _target_names(config: Config, providers: Sequence[ProviderEntry]) -> set[str]:
-    listed = {f"{entry.provider.name}/{model}" for entry in providers for model in entry.models}
-    return {*listed, *(target for alias in config.models.values() for target in alias.names)}
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

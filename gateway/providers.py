@@ -6,7 +6,7 @@ no error, unless it says `required = true`; `sluice check` tells what it misses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from gateway import config, targets
 from gateway.config import ConfigError
 from gateway.kinds import KINDS, Kind
+from gateway.managed import DEFAULT, Managed, ManagedCredential
 from gateway.references import Missing, dereference
 from gateway.tables import Problem, shown, suggestion
 from gateway.targets import Credential, LaneName, ProviderEntry
@@ -52,23 +53,35 @@ class ProviderState:
     problems: tuple[Problem, ...] = ()
 
 
-def resolve_providers(
-    settings: config.Config, environ: Mapping[str, str], base_dir: Path
-) -> list[ProviderEntry]:
-    """The providers that are on, in configuration order. Raises `ConfigError`."""
-    states = provider_states(settings, environ, base_dir)
+_NOTHING_MANAGED = Managed()
+
+
+def sound_providers(
+    settings: config.Config,
+    environ: Mapping[str, str],
+    base_dir: Path,
+    managed: Managed = _NOTHING_MANAGED,
+) -> list[ProviderState]:
+    """As `provider_states`. Raises `ConfigError` if one of them has a problem."""
+    states = provider_states(settings, environ, base_dir, managed)
     problems = [str(problem) for state in states for problem in state.problems]
     if problems:
         raise ConfigError(problems)
-    return [state.entry for state in states if state.entry is not None]
+    return states
 
 
 def provider_states(
-    settings: config.Config, environ: Mapping[str, str], base_dir: Path
+    settings: config.Config,
+    environ: Mapping[str, str],
+    base_dir: Path,
+    managed: Managed = _NOTHING_MANAGED,
 ) -> list[ProviderState]:
-    """Every configured provider, on or off. Relative `file:` paths start at `base_dir`."""
+    """Every configured provider, on or off. Relative `file:` paths start at `base_dir`.
+
+    A managed credential goes before the file's of the same name, which then may be missing.
+    """
     return [
-        _Resolution(name, provider, environ, base_dir).state()
+        _Resolution(name, provider, environ, base_dir, managed.of_provider(name)).state()
         for name, provider in settings.providers.items()
     ]
 
@@ -77,10 +90,16 @@ class _Resolution:
     """One provider on its way from the file to an entry."""
 
     def __init__(
-        self, name: str, settings: config.Provider, environ: Mapping[str, str], base_dir: Path
+        self,
+        name: str,
+        settings: config.Provider,
+        environ: Mapping[str, str],
+        base_dir: Path,
+        managed: Sequence[ManagedCredential],
     ) -> None:
         self.name = name
         self.settings = settings
+        self._managed = {held.credential.name: held for held in managed}
         self._environ = environ
         self._base_dir = base_dir
         self._missing: list[str] = []
@@ -106,8 +125,7 @@ class _Resolution:
 
     def _entry(self, kind: Kind, lane: LaneName, base_url: str | None) -> ProviderEntry:
         settings = self.settings
-        api_key = self._in_header({"api_key": settings.api_key or ""}, ())
-        named = self._in_header(settings.credentials, ("credentials",))
+        default, named = self._default(), self._named()
         provider = targets.Provider(
             name=self.name,
             kind=kind.name,
@@ -121,14 +139,30 @@ class _Resolution:
         )
         return ProviderEntry(
             provider=provider,
-            default=Credential(
-                "default", api_key.get("api_key", ""), self._values(settings.secrets)
-            ),
-            named={name: Credential(name, secret) for name, secret in named.items()},
-            rotated=tuple(name for name in settings.rotate if name in named),
+            default=default,
+            named=named,
+            rotated=self._rotated(named),
             models=settings.models,
             list_models=settings.list_models,
         )
+
+    def _default(self) -> Credential:
+        if DEFAULT in self._managed:
+            return self._managed[DEFAULT].credential
+        settings = self.settings
+        api_key = self._in_header({"api_key": settings.api_key or ""}, ())
+        return Credential(DEFAULT, api_key.get("api_key", ""), self._values(settings.secrets))
+
+    def _named(self) -> dict[str, Credential]:
+        own = {n: v for n, v in self.settings.credentials.items() if n not in self._managed}
+        values = self._in_header(own, ("credentials",))
+        found = {name: Credential(name, secret) for name, secret in values.items()}
+        kept = {name: held.credential for name, held in self._managed.items() if name != DEFAULT}
+        return found | kept
+
+    def _rotated(self, named: Mapping[str, Credential]) -> tuple[str, ...]:
+        kept = (name for name, held in self._managed.items() if held.rotate and name != DEFAULT)
+        return tuple(n for n in dict.fromkeys((*self.settings.rotate, *kept)) if n in named)
 
     def _lane(self, kind: Kind) -> LaneName:
         lane = self.settings.lane or kind.lane

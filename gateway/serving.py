@@ -18,17 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from gateway import process
+from gateway.catalog import Catalog
 from gateway.config import Config
-from gateway.edge.pages import Admit
+from gateway.configfile import load
 from gateway.exchange import Handler, chain
+from gateway.generation import Admit
 from gateway.parts import Parts
-from gateway.providers import provider_states, resolve_providers
+from gateway.providers import sound_providers
+from gateway.reloading import Reloads
 from gateway.server import listen
 from gateway.sharing import redis_url, refuse_unshared
 from gateway.store.adminkey import FirstKeys
 from gateway.store.database import Prepared, administration, prepare
 from gateway.supervisor import Supervisor
-from gateway.thirdparty import Placed, load_policies, with_third_party
+from gateway.thirdparty import load_policies, with_third_party
 from gateway.welcome import welcome
 from policies import request_path
 from policies.keys import Keys
@@ -41,19 +44,17 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     base_dir = config_path.parent
-    providers = resolve_providers(config, os.environ, base_dir)
-    states = provider_states(config, os.environ, base_dir)
-    added = load_policies(config.policies, base_dir)
+    states = sound_providers(config, os.environ, base_dir)
+    load_policies(config.policies, base_dir)
     redis = redis_url(config, os.environ, base_dir)
     prepared = prepare(config.database, config.keys, base_dir)
     if redis is None and config.server.workers > 1 and listen_fd is None:
         refuse_unshared(asyncio.run(_key_settings(prepared)))
     setting = process.Setting(
         config=config,
-        providers=providers,
-        off=[state.name for state in states if state.entry is None],
+        config_path=config_path,
         prepared=prepared,
-        build_path=partial(_build_path, added),
+        build_path=partial(_build_path, base_dir),
         redis_url=redis,
         worker=listen_fd is not None,
     )
@@ -61,27 +62,37 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
         process.run(setting, socket.socket(fileno=listen_fd))
         return
     listener = listen(config.server.host, config.server.port)
-    _greet(setting, listener.getsockname()[1])
+    on = [state.name for state in states if state.entry is not None]
+    _greet(setting, listener.getsockname()[1], on)
     if config.server.workers == 1:
         process.run(setting, listener)
     else:
-        sys.exit(_supervise(config.server.workers, listener))
+        sys.exit(_supervise(config.server.workers, listener, config_path))
 
 
-def _build_path(added: Sequence[Placed], parts: Parts, lanes: Handler) -> tuple[Handler, Admit]:
+def _checked(path: Path) -> None:
+    """Raises `ConfigError` for what a worker could not follow."""
+    config = load(path, os.environ)
+    sound_providers(config, os.environ, path.parent)
+    load_policies(config.policies, path.parent)
+    Catalog.load(config.model_info)
+
+
+def _build_path(base_dir: Path, parts: Parts, lanes: Handler) -> tuple[Handler, Admit]:
     keys = Keys(parts.keyring, time.time)
+    added = load_policies(parts.config.policies, base_dir)
     path = with_third_party(request_path(parts, keys), added)
     return chain(path, lanes), keys.admit
 
 
-def _greet(setting: process.Setting, port: int) -> None:
+def _greet(setting: process.Setting, port: int, providers: Sequence[str]) -> None:
     """Make the first keys where there are none, and say where the gateway is."""
     first = asyncio.run(_first_keys(setting.prepared))
     welcome(
         sys.stdout,
         host=setting.config.server.host,
         port=port,
-        providers=[entry.provider.name for entry in setting.providers],
+        providers=providers,
         first=first,
         home=setting.prepared.path.parent,
     )
@@ -100,7 +111,7 @@ async def _first_keys(prepared: Prepared) -> FirstKeys:
         return await admin.admin_key.first_keys(os.environ.get("SLUICE_ADMIN_KEY") or None)
 
 
-def _supervise(workers: int, listener: socket.socket) -> int:
+def _supervise(workers: int, listener: socket.socket, config_path: Path) -> int:
     """Workers are this very command with the socket handed down.
 
     Their standard input is a pipe from this process, which tells them when it is gone.
@@ -113,4 +124,4 @@ def _supervise(workers: int, listener: socket.socket) -> int:
             command, pass_fds=[fd], stdin=subprocess.PIPE
         )
 
-    return Supervisor(start, workers).run()
+    return Supervisor(start, workers, Reloads(config_path, partial(_checked, config_path))).run()

@@ -6,13 +6,25 @@ import logging
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
 log = logging.getLogger("sluice")
 
 _TOO_YOUNG_TO_DIE_S = 5.0
 _TICK_S = 0.2
+_HANG_UP = getattr(signal, "SIGHUP", None)
+
+
+class Configuration(Protocol):
+    """What workers are to follow. `asked`: somebody wants it read now."""
+
+    asked: bool
+
+    def due(self) -> bool:
+        """Are the workers to read it now? Asked often."""
 
 
 class Supervisor:
@@ -20,12 +32,18 @@ class Supervisor:
 
     The first SIGTERM or SIGINT is passed on, and the workers drain; the parent ends with them.
     A worker that gives up within its first seconds is not replaced: the next one would give up
-    too. One that was killed is.
+    too. One that was killed is. SIGHUP reaches the workers once the configuration is sound.
     """
 
-    def __init__(self, start: Callable[[], subprocess.Popen[bytes]], count: int) -> None:
+    def __init__(
+        self,
+        start: Callable[[], subprocess.Popen[bytes]],
+        count: int,
+        configuration: Configuration,
+    ) -> None:
         self._start = start
         self._count = count
+        self._configuration = configuration
         self._workers: dict[subprocess.Popen[bytes], float] = {}
         self._stopping = False
 
@@ -33,16 +51,21 @@ class Supervisor:
         """Until all workers have ended. The exit status of the parent."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        if _HANG_UP is not None:
+            signal.signal(_HANG_UP, self._ask)
         for _ in range(self._count):
             self._add()
         status = 0
         while self._workers:
             time.sleep(_TICK_S)
             status = self._replace_the_dead() or status
+            if not self._stopping and self._configuration.due():
+                self._pass_on()
         return status
 
     def _add(self) -> None:
-        worker = self._start()
+        with _held_back():  # until the worker handles it, it would end it
+            worker = self._start()
         self._workers[worker] = time.monotonic()
         if self._stopping:  # the signal came while it was being started
             worker.send_signal(signal.SIGTERM)
@@ -51,6 +74,13 @@ class Supervisor:
         self._stopping = True
         for worker in self._workers:
             worker.send_signal(signal.SIGTERM)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._configuration.asked = True
+
+    def _pass_on(self) -> None:
+        for worker in self._workers:
+            worker.send_signal(signal.SIGHUP)
 
     def _replace_the_dead(self) -> int:
         status = 0
@@ -71,3 +101,16 @@ class Supervisor:
 
     def _dead(self) -> Sequence[tuple[subprocess.Popen[bytes], float]]:
         return [item for item in self._workers.items() if item[0].poll() is not None]
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """A process that is started in here begins with SIGHUP blocked."""
+    if _HANG_UP is None:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {_HANG_UP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

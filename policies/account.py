@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from gateway.charging import Charge, intent_of
 from gateway.exchange import Call, Completion, Handler, Reply
+from gateway.explanation import Foreseen
 from gateway.ledger import Accounts
 from gateway.meter import Pace
 from gateway.spending import Spending
@@ -36,6 +37,7 @@ class Account:
     async def __call__(self, call: Call, call_next: Handler) -> Reply:
         intent = intent_of(call, int(self._now() * 1000))
         if call.dry_run:
+            call.trace.add(Foreseen(call))
             await self._spending.peek(call, intent)
             return await call_next(call)
         opened = await self._spending.open(call, intent)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from gateway.cache.disk import DiskStore
 from gateway.cache.entry import Entry, is_whole, payload_of
-from gateway.cache.facts import Saved, Stored
+from gateway.cache.epochs import Epochs, Scope
+from gateway.cache.facts import Cached, Saved, Stored, Unreadable
 from gateway.cache.key import Keys
 from gateway.cache.memory import MemoryStore
 from gateway.cache.redis import Client, RedisStore
+from gateway.cache.sealed import Behind, Seals
+from gateway.cache.tally import Tally
 from gateway.cache.terms import Terms
 from gateway.config import Alias, Config
 from gateway.config import Cache as CacheSettings
@@ -22,14 +24,6 @@ from gateway.exchange import Call
 from gateway.flight import Flight, Flights
 from gateway.targets import ProviderEntry
 from gateway.trace import AttemptEnded, AttemptStarted
-
-
-class Behind(Protocol):
-    """What stands behind the memory: neither method raises, or makes a call wait for long."""
-
-    async def get(self, key: bytes) -> Entry | None: ...
-
-    def put(self, key: bytes, entry: Entry) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,20 +36,46 @@ class Caching:
     memory: MemoryStore
     flights: Flights
     behind: Behind | None = None
+    seals: Seals | None = None
+    epochs: Epochs = field(default_factory=Epochs)
+    tally: Tally = field(default_factory=Tally)
     now: Callable[[], float] = time.time
 
-    async def find(self, key: bytes, terms: Terms, *, peek: bool = False) -> Entry | None:
-        """The entry that these terms allow to be used."""
-        entry = self.memory.peek(key) if peek else self.memory.get(key)
+    def of(self, aliases: Mapping[str, Alias], providers: Iterable[ProviderEntry]) -> Caching:
+        """The same stores and flights, under another configuration of models."""
+        return replace(self, aliases=aliases, keys=Keys(aliases, providers, self.epochs))
+
+    async def find(self, call: Call, key: bytes, terms: Terms) -> Entry | None:
+        """The entry that these terms allow to be used. A dry run leaves no trace of its look."""
+        entry = self.memory.peek(key) if call.dry_run else self.memory.get(key)
         if entry is None and self.behind is not None:
-            entry = await self.behind.get(key)
-            if entry is not None and not peek:
+            entry = await self._behind(call, key, self.behind)
+            if entry is not None and not call.dry_run:
                 self.memory.put(key, entry)
             elif entry is None:  # a flight may have landed meanwhile
                 entry = self.memory.peek(key)
         if entry is None or self.now() - entry.stored_at > terms.max_age_s:
             return None
         return entry
+
+    async def _behind(self, call: Call, key: bytes, behind: Behind) -> Entry | None:
+        stored = await behind.get(key)
+        if stored is None:
+            return None
+        entry = stored if stored.kind != "sealed" else None
+        if self.seals is not None:
+            entry = await self.seals.opened(_owner(call), key, stored)
+        if entry is None:
+            self.note(call, Unreadable())
+        elif entry.expires_at <= self.now():  # said under seal; what stands outside may be changed
+            return None
+        return entry
+
+    def note(self, call: Call, fact: Cached | Saved | Stored | Unreadable) -> None:
+        """Add a fact to the call's trace, and count it."""
+        call.trace.add(fact)
+        if not call.dry_run:
+            self.tally.count(call, fact)
 
     def landed(self, flight: Flight, key: bytes, ttl_s: float) -> None:
         """Keep the answer of a flight, if it may be given again."""
@@ -77,14 +97,22 @@ class Caching:
             expires_at=now + ttl_s,
         )
         self.memory.put(key, entry)
-        if self.behind is not None:
+        if self.seals is not None and self.behind is not None:
+            self.seals.put(self.behind, _owner(call), key, entry)
+        elif self.behind is not None:
             self.behind.put(key, entry)
-        call.trace.add(Stored(entry.size_bytes))
+        self.note(call, Stored(entry.size_bytes))
 
     def _is_own(self, call: Call) -> bool:
         """Is it the answer of what was asked for, and not that of a fallback to another model?"""
         started = call.trace.last(AttemptStarted)
         return started is not None and started.target.fallback is None
+
+
+def _owner(call: Call) -> str:
+    if call.key is None:
+        raise RuntimeError("Keys comes before Cache")
+    return call.key.owner
 
 
 def _is_storable(flight: Flight) -> bool:

@@ -24,6 +24,7 @@ main = Commands(
         "encryption-key": "gateway.cli.encryption_key:encryption_key",
         "usage": "gateway.cli.usage:usage",
         "calls": "gateway.cli.calls:calls",
+        "explain": "gateway.cli.explain:explain",
     },
 )
 

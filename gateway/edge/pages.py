@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Scope, Send
 
 from gateway.config import Server
-from gateway.directory import Directory
-from gateway.edge.asgi import credential, from_loopback, new_call_id, send_answer, send_json
+from gateway.edge.asgi import (
+    credential,
+    from_loopback,
+    header,
+    new_call_id,
+    send_answer,
+    send_json,
+)
 from gateway.edge.visits import Visits
 from gateway.errors import AdminOnly
 from gateway.exchange import JSON
-from gateway.keys import VirtualKey
+from gateway.generation import Generations
 from gateway.metrics import Metrics
-
-Admit = Callable[[str | None], Awaitable[VirtualKey]]
-"""A presented secret to its key. Raises `InvalidKey` or `Unavailable`."""
 
 
 class Models:
     """`GET /v1/models` and `/v1/models/{id}`: exactly what this key may use."""
 
-    def __init__(self, admit: Admit, directory: Directory) -> None:
-        self._admit = admit
-        self._directory = directory
+    def __init__(self, generations: Generations) -> None:
+        self._generations = generations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key = await self._admit(credential(scope))
+        key = await self._generations.admit(credential(scope))
+        directory = self._generations.current.directory
         name: str | None = scope["path_params"].get("name")
         if name is None:
-            entries = [entry.json() for entry in await self._directory.list(key)]
-            data: JSON = {"object": "list", "data": entries}
+            data: JSON = {
+                "object": "list",
+                "data": [entry.json() for entry in await directory.list(key)],
+            }
         else:
-            data = (await self._directory.get(name, key)).json()
+            data = (await directory.get(name, key)).json()
         await send_json(send, data, _id())
 
 
@@ -60,7 +66,7 @@ class Ready:
 
 
 class MetricsPage:
-    """`GET /metrics`: Prometheus text, for the admin key or this machine, unless left open."""
+    """`GET /metrics`: for the admin key or this machine, unless left open."""
 
     def __init__(
         self, metrics: Metrics, server: Server, is_admin: Callable[[str], Awaitable[bool]]
@@ -74,8 +80,13 @@ class MetricsPage:
             secret = credential(scope)
             if not secret or not await self._is_admin(secret):
                 raise AdminOnly("Metrics need the admin key. Send it as `Authorization: Bearer …`.")
-        media_type = "text/plain; version=1.0.0; charset=utf-8"
-        await send_answer(send, 200, self._metrics.render(), _id(), media_type)
+        self._metrics.refresh()
+        accept = header(scope, b"accept") or ""
+        if self._metrics.shared:  # files to read: other calls go on meanwhile
+            text, media_type = await asyncio.to_thread(self._metrics.render, accept)
+        else:
+            text, media_type = self._metrics.render(accept)
+        await send_answer(send, 200, text, _id(), media_type)
 
 
 def _id() -> dict[str, str]:

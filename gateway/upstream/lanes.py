@@ -27,7 +27,7 @@ class Lanes:
     """The endpoint below the last policy. A dry run ends here: no lane ever sees one."""
 
     def __init__(self, lanes: Mapping[LaneName, Lane]) -> None:
-        self._lanes = lanes
+        self._lanes = dict(lanes)
 
     async def __call__(self, call: Call) -> Reply:
         if call.dry_run:
@@ -37,6 +37,13 @@ class Lanes:
         reply = await self._lanes[call.chosen.provider.lane](call)
         trace.add(AttemptAnswered(call.attempt, trace.now_s()))
         return reply
+
+    def have(self, name: LaneName) -> bool:
+        return name in self._lanes
+
+    def add(self, name: LaneName, lane: Lane) -> None:
+        """A lane that is ready; closed with the others."""
+        self._lanes[name] = lane
 
     async def ready(self) -> bool:
         """Are all lanes that the configuration needs there? They are loaded before the start."""

@@ -34,11 +34,13 @@ from gateway.upstream.native_stream import native_stream, timed_out
 MAX_ERROR_BYTES = 64 * 1024
 _KEEPALIVE_S = 30.0
 _HEAD_LIMIT = 16 * 1024
+_DESTINATIONS_KEPT = 1024
 
 
 class Destination(NamedTuple):
     """What every request to one provider with one credential shares."""
 
+    provider: Provider
     chat_url: URL
     models_url: URL
     headers: Mapping[str, str]
@@ -117,7 +119,10 @@ class NativeLane:
     def _destination(self, provider: Provider, credential: Credential) -> Destination:
         key = (provider.name, provider.base_url, credential.secret)
         destination = self._destinations.get(key)
-        if destination is None:
+        # A provider of the same name may have been configured anew, with other headers.
+        if destination is None or destination.provider is not provider:
+            if len(self._destinations) >= _DESTINATIONS_KEPT:
+                self._destinations.clear()
             destination = self._destinations[key] = _new_destination(provider, credential)
         return destination
 
@@ -196,7 +201,9 @@ def _new_destination(provider: Provider, credential: Credential) -> Destination:
     if credential.secret:
         headers["authorization"] = f"Bearer {credential.secret}"
     chat_url = URL(provider.base_url + "/chat/completions", encoded=True)
-    return Destination(chat_url, URL(provider.base_url + "/models", encoded=True), headers)
+    return Destination(
+        provider, chat_url, URL(provider.base_url + "/models", encoded=True), headers
+    )
 
 
 def _with_forwarded(

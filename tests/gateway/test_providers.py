@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from gateway.config import Config, ConfigError, Provider
-from gateway.providers import ProviderState, provider_states, resolve_providers
+from gateway.managed import Managed, ManagedCredential
+from gateway.providers import ProviderState, provider_states, sound_providers
+from gateway.targets import Credential, ProviderEntry
 
 HERE = Path("/nowhere")
 
@@ -173,11 +175,13 @@ def test_an_impossible_provider_is_refused(settings: Mapping[str, Any], problem:
 def test_required_and_missing_is_an_error_that_names_the_variable() -> None:
     config = Config(providers={"p": Provider(kind="openai", api_key="env:KEY", required=True)})
     with pytest.raises(ConfigError, match="the provider is required and environment variable KEY"):
-        resolve_providers(config, {}, HERE)
-    assert [entry.provider.name for entry in resolve_providers(config, {"KEY": "k"}, HERE)] == ["p"]
+        sound_providers(config, {}, HERE)
+    assert [state.entry is not None for state in sound_providers(config, {"KEY": "k"}, HERE)] == [
+        True
+    ]
 
 
-def test_providers_that_are_off_are_left_out_and_order_is_kept() -> None:
+def test_providers_that_are_off_have_no_entry_and_order_is_kept() -> None:
     config = Config(
         providers={
             "b": Provider(kind="echo"),
@@ -185,4 +189,47 @@ def test_providers_that_are_off_are_left_out_and_order_is_kept() -> None:
             "a": Provider(kind="ollama", base_url="http://localhost:11434"),
         }
     )
-    assert [e.provider.name for e in resolve_providers(config, {}, HERE)] == ["b", "a"]
+    states = sound_providers(config, {}, HERE)
+    assert [(state.name, state.entry is not None) for state in states] == [
+        ("b", True),
+        ("off", False),
+        ("a", True),
+    ]
+
+
+def kept(name: str, secret: str, *, rotate: bool = False, provider: str = "p") -> ManagedCredential:
+    return ManagedCredential(provider=provider, credential=Credential(name, secret), rotate=rotate)
+
+
+def managed_entry(settings: Provider, *credentials: ManagedCredential) -> ProviderEntry | None:
+    config = Config(providers={"p": settings})
+    (state,) = provider_states(config, {}, HERE, Managed(credentials=credentials))
+    return state.entry
+
+
+def test_a_managed_default_credential_switches_a_provider_on() -> None:
+    entry = managed_entry(Provider(kind="openai", api_key="env:KEY"), kept("default", "managed"))
+    assert entry is not None
+    assert entry.default.secret == "managed"
+    assert not entry.named
+    assert not entry.rotated
+
+
+def test_managed_credentials_go_before_those_of_the_file() -> None:
+    settings = Provider(
+        kind="openai", api_key="own", credentials={"a": "file-a", "b": "env:GONE"}, rotate=("a",)
+    )
+    entry = managed_entry(settings, kept("b", "kept-b"), kept("c", "kept-c", rotate=True))
+    assert entry is not None
+    assert entry.default.secret == "own"
+    assert {name: c.secret for name, c in entry.named.items()} == {
+        "a": "file-a",
+        "b": "kept-b",
+        "c": "kept-c",
+    }
+    assert entry.rotated == ("a", "c")
+
+
+def test_managed_credentials_of_another_provider_change_nothing() -> None:
+    settings = Provider(kind="openai", api_key="env:KEY")
+    assert managed_entry(settings, kept("default", "x", provider="q")) is None

@@ -16,10 +16,12 @@ from gateway.app import build_app
 from gateway.config import Calls, Config
 from gateway.config import Server as Settings
 from gateway.edge.chat import ChatCompletions
+from gateway.edge.explain import Explain
 from gateway.edge.pages import Live, MetricsPage, Models, Ready
 from gateway.edge.visits import Visits
 from gateway.errors import InvalidKey, SluiceError
 from gateway.exchange import Call, Events, Handler, Reply, Stream
+from gateway.health import Health
 from gateway.keys import VirtualKey
 from gateway.metrics import Metrics
 from gateway.server import Server, listen
@@ -45,6 +47,7 @@ class Edge:
         self.metrics = Metrics((), lambda: len(self.visits))
         self.settings = Settings(**settings)
         self._config = Config(server=self.settings, calls=calls or Calls())
+        self.health = Health(self._config.health)
         self._path = path
         self._serve = serve
         self._serving: asyncio.Task[None] | None = None
@@ -58,7 +61,10 @@ class Edge:
 
         return build_app(
             chat=ChatCompletions(self._path, self._config, self.visits, self.refusals.append),
-            models=Models(_admit, _NoModels()),  # type: ignore[arg-type]
+            explain=Explain(
+                self._path, self._config, self.visits, self.health, self.refusals.append
+            ),
+            models=Models(_NoModels()),  # type: ignore[arg-type]
             live=Live(),
             ready=Ready(self.visits, {"database": check}),
             metrics=MetricsPage(self.metrics, self.settings, is_admin),
@@ -131,14 +137,23 @@ class Edge:
 
 
 class _NoModels:
+    """A generation without models."""
+
+    @property
+    def current(self) -> _NoModels:
+        return self
+
+    @property
+    def directory(self) -> _NoModels:
+        return self
+
+    async def admit(self, secret: str | None) -> VirtualKey:
+        if secret != "sk-good":
+            raise InvalidKey("x")
+        return KEY
+
     async def list(self, key: VirtualKey) -> tuple[()]:
         return ()
-
-
-async def _admit(secret: str | None) -> VirtualKey:
-    if secret != "sk-good":
-        raise InvalidKey("x")
-    return KEY
 
 
 class Feed:
