@@ -273,7 +273,10 @@ class Redis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLimits:
-    """`[limits.models.NAME]`: of one alias or model, for all its callers together."""
+    """`[limits.models.NAME]`: of one alias or model, for all its callers together.
+
+    `[limits.targets.NAME]`: of a `provider/model`, or all of a `provider/*`, for all attempts.
+    """
 
     rpm: int | None = None
     tpm: int | None = None
@@ -302,6 +305,7 @@ class Context:
 
     strategy: Literal["lenient", "strict", "oldest", "middle"] = "lenient"
     reserve_output_tokens: int = 1024
+    targets: Mapping[str, ModelLimits] = field(default_factory=dict)
     characters_per_token: float = 3.0
     mixed_characters_per_token: float = 1.5
 

@@ -118,6 +118,8 @@ def _contradictions(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]
     yield from _aliases(config, providers)
     yield from _rotations(config)
     yield from _model_info(config, providers)
+    for target in config.limits.targets:
+        yield from _canonical(("limits", "targets", target), target, providers)
     for kind in config.retry.rules:
         if kind not in RETRY_KINDS:
             message = f"unknown kind of error; {suggestion(kind, RETRY_KINDS)}"

@@ -16,7 +16,7 @@ SluiceError
 │   ├── IdempotencyInProgress    409  its first call is running where it cannot be joined
 │   ├── BodyTooLarge             413
 │   ├── UnsupportedMediaType     415  a compressed body
-│   ├── RateLimitExceeded        429  a limit of the key, its team or the model is reached
+│   ├── RateLimitExceeded        429  a limit of the key, team, model or targets is reached
 │   ├── BudgetExceeded           429  a hard budget has no room for the call's worst case
 │   │   └── CostUnbounded        400  a hard budget applies, and the call has no worst case
 │   ├── ClientGone               499  never seen by anyone but the ledger

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gateway.config import DEFAULT_RULES
+from gateway.config import DEFAULT_RULES, RetryRule
 from gateway.config import Retry as Settings
 from gateway.errors import RateLimited, SluiceError, UpstreamFailure
 from gateway.exchange import Call
@@ -27,6 +27,42 @@ class Step(NamedTuple):
 
     target: Target
     after_s: float
+
+
+class Course:
+    """Where a call stands: the attempt that failed last, and the targets that are left.
+
+    `tries` counts the attempts in a row at its target; None where no further one has room there.
+    """
+
+    __slots__ = ("asked", "failure", "left", "tries")
+
+    def __init__(self, asked: Call, failure: SluiceError) -> None:
+        self.asked = asked
+        self.tries: int | None = 0
+        self.left: Sequence[Target] = asked.candidates
+        self.failed(asked, failure)
+
+    def failed(self, asked: Call, failure: SluiceError) -> None:
+        """A further attempt has failed."""
+        again = asked.target is self.asked.target
+        self.tries = (self.tries or 0) + 1 if again else 1
+        self.asked, self.failure = asked, failure
+        self.left = [target for target in self.left if target is not asked.target]
+        if isinstance(failure, UpstreamFailure):
+            self.left = wide_enough(self.left, asked.chosen, failure)
+
+    def full(self, name: str) -> None:
+        """A target has no room: it is passed over."""
+        if name == self.asked.chosen.name:
+            self.tries = None
+        self.left = [target for target in self.left if target.name != name]
+
+    def final(self) -> SluiceError:
+        """The error that the call ends with."""
+        if self.asked.attempt > 1:  # what we have repeated in vain, the client need not
+            self.failure.should_retry = False
+        return self.failure
 
 
 class NextAttempt:
@@ -47,55 +83,56 @@ class NextAttempt:
 
     def in_time(self, call: Call, pause_s: float = 0.0) -> bool:
         """Could an attempt after this pause come to an end?"""
-        return self._clock() + pause_s + self._settings.min_attempt_s < call.deadline
+        return self._clock() + pause_s < self.latest(call)
 
-    def first(self, candidates: Sequence[Target]) -> Target:
-        """Where the first attempt goes."""
+    def latest(self, call: Call) -> float:
+        """When the last attempt has to begin, on the clock of deadlines."""
+        return call.deadline - self._settings.min_attempt_s
+
+    def order(self, candidates: Sequence[Target]) -> Sequence[Target]:
+        """Where the first attempt may go, in order: benched targets last."""
         if len(candidates) == 1:
-            return candidates[0]
-        return self._best([t for t in candidates if not t.fallback_on] or candidates)
+            return candidates
+        own = [target for target in candidates if not target.fallback_on] or candidates
+        return sorted(own, key=lambda target: not self._health.usable(target))
 
-    def after(
-        self,
-        asked: Call,
-        failure: SluiceError,
-        tries: int,
-        left: list[Target],
-        allowance: Allowance,
-    ) -> Step | None:
-        """What follows an attempt that failed, `tries` of them in a row there; None to give up.
+    def after(self, course: Course, allowance: Allowance) -> Step | None:
+        """What follows a failure; None to give up.
 
-        `left` are the other targets that were not tried. Where a budget has no room for an
-        attempt there may be some for a cheaper one. Of a dry run nothing else is followed.
+        Where a budget has no room for an attempt there may be some for a cheaper one. Of a dry
+        run nothing else is followed.
         """
+        asked, failure = course.asked, course.failure
         if isinstance(failure, UpstreamFailure):
-            return None if asked.dry_run else self._next(asked, failure, tries, left, allowance)
-        others = cheaper(asked, left) if self.in_time(asked) else []
+            return None if asked.dry_run else self._next(course, failure, allowance)
+        others = cheaper(asked, course.left) if self.in_time(asked) else []
         return Step(self._best(others), 0.0) if others else None
 
-    def _next(
-        self,
-        asked: Call,
-        failure: UpstreamFailure,
-        tries: int,
-        left: list[Target],
-        allowance: Allowance,
-    ) -> Step | None:
+    def _next(self, course: Course, failure: UpstreamFailure, allowance: Allowance) -> Step | None:
+        asked, target = course.asked, course.asked.chosen
         if asked.attempt >= self._settings.max_attempts or not self.in_time(asked):
             return None
-        rule, target = self._rules[failure.kind], asked.chosen
-        others = followers(left, target, failure, rule)
+        rule = self._rules[failure.kind]
+        others = followers(course.left, target, failure, rule)
         other = self._best(others) if others else None
         well = other is not None and self._health.usable(other)
-        pause_s = self._pause_s(failure, tries)
-        here = tries <= rule.same_target and self.in_time(asked, pause_s)
+        here = self._here(course, failure, rule)
         if well and (isinstance(failure, RateLimited) or not self._health.usable(target)):
-            here = False
-        if here and allowance.take():
-            return Step(target, pause_s)
+            here = None
+        if here is not None and allowance.take():
+            return here
         if other is not None and (well or allowance.take()):
             return Step(other, 0.0)
         return None
+
+    def _here(self, course: Course, failure: UpstreamFailure, rule: RetryRule) -> Step | None:
+        """A further attempt at the same target, if its rule, its limits and the deadline allow."""
+        if course.tries is None or course.tries > rule.same_target:
+            return None
+        pause_s = self._pause_s(failure, course.tries)
+        if not self.in_time(course.asked, pause_s):
+            return None
+        return Step(course.asked.chosen, pause_s)
 
     def _best(self, targets: Sequence[Target]) -> Target:
         return next((t for t in targets if self._health.usable(t)), targets[0])
@@ -107,14 +144,6 @@ class NextAttempt:
             return wish if wish <= self._settings.max_retry_after_s else math.inf
         ceiling = min(self._settings.max_s, self._settings.base_s * 2 ** (tries - 1))
         return float(ceiling * self._jitter())
-
-
-def left_after(left: Sequence[Target], asked: Call, failure: SluiceError) -> list[Target]:
-    """The targets that are left when an attempt has failed, for good."""
-    others = [target for target in left if target is not asked.target]
-    if isinstance(failure, UpstreamFailure):
-        return wide_enough(others, asked.chosen, failure)
-    return others
 
 
 def _loop_time() -> float:

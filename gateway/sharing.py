@@ -42,8 +42,8 @@ def refuse_unshared(settings: Iterable[Mapping[str, Any]]) -> None:
 def has_limits(limits: RateLimits) -> bool:
     """Is there any limit in `[limits]`?"""
     defaults = (getattr(limits, f"{scope}_{rate}") for scope in ("key", "team") for rate in _RATES)
-    of_models = (getattr(model, rate) for model in limits.models.values() for rate in _RATES)
-    return any(defaults) or any(of_models)
+    named = (*limits.models.values(), *limits.targets.values())
+    return any(defaults) or any(getattr(one, rate) for one in named for rate in _RATES)
 
 
 def _resolved(config: Config, environ: Mapping[str, str], base_dir: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.exchange import Policy
+from gateway.limits.targets import TargetLimits
 from gateway.parts import Parts
 from gateway.picking import Picker
 from gateway.spending import Spending
@@ -28,7 +29,7 @@ def request_path(parts: Parts, keys: Keys) -> list[Policy]:
         Route(parts.directory, requested_capabilities, Picker(parts.health)),  # may they; which?
         ContextWindow(parts.config.context, parts.config.models),  # which targets hold the prompt?
         Cache(parts.caching),  # answered already, or being answered right now?
-        Retry(parts.config.retry, parts.health),  # an attempt; again, elsewhere, or give up
+        _retry(parts),  # an attempt; again, elsewhere, or give up
         Account(parts.accounts, _spending(parts), parts.pace),  # an intent before, settled after
     ]
 
@@ -36,6 +37,12 @@ def request_path(parts: Parts, keys: Keys) -> list[Policy]:
 def _idempotency(parts: Parts) -> list[Policy]:
     settings = parts.config.idempotency
     return [Idempotency(settings, parts.answers)] if settings.enabled else []
+
+
+def _retry(parts: Parts) -> Retry:
+    settings = parts.config.limits
+    limits = TargetLimits(settings, parts.limiter) if settings.targets else None
+    return Retry(parts.config.retry, parts.health, limits=limits)
 
 
 def _spending(parts: Parts) -> Spending:

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from types import TracebackType
 
 from gateway.config import RateLimits
 from gateway.directory import Directory
-from gateway.exchange import JSON, Call, Completion, Ending, Handler, Reply
+from gateway.exchange import Call, Handler, Reply
 from gateway.keys import VirtualKey
 from gateway.limits.applicable import Applicable
-from gateway.limits.demand import Answer, Demand, Grant, Limit, Limited, Limiter
+from gateway.limits.demand import Answer, Demand, Limit, Limited, Limiter, demand_of
+from gateway.limits.held import Held
 from gateway.limits.queue import Queue
 from gateway.limits.refusal import admit
-from gateway.tokens import estimate_prompt_tokens
-from gateway.trace import AttemptEnded, Paused
+from gateway.trace import Paused
 
 
 class Limits:
@@ -39,7 +38,8 @@ class Limits:
         limits = await self._applicable(call)
         if not limits:
             return await call_next(call)
-        demand = self._demand(call, limits)
+        expected = self._settings.expected_completion_tokens
+        demand = demand_of(limits, call.body, call.id, expected)
         if call.dry_run:
             looked = await self._limiter.peek(demand)
             call.trace.add(Limited(looked.verdict, looked.place))
@@ -51,13 +51,8 @@ class Limits:
         admit(answer.verdict, demand)
         if answer.grant is None:
             raise RuntimeError("admitted, and nothing granted")
-        async with _Held(call, answer.grant) as held:
-            reply = await call_next(call)
-            if isinstance(reply, Completion):
-                await held.end()
-            else:
-                reply.on_close(held.streamed)
-        return reply
+        async with Held(answer.grant, call.trace) as held:
+            return await held.through(await call_next(call))
 
     async def _take(self, call: Call, demand: Demand) -> Answer:
         key = call.key
@@ -88,44 +83,3 @@ class Limits:
         target = resolution.targets[0]
         names = [resolution.alias] if resolution.alias else [target.name, target.model.name]
         return [name for name in names if name in self._limits.models]
-
-    def _demand(self, call: Call, limits: Sequence[Limit]) -> Demand:
-        rates = tuple(limit for limit in limits if limit.kind != "concurrent")
-        concurrent = tuple(limit for limit in limits if limit.kind == "concurrent")
-        tokens = 0
-        if any(limit.kind == "tokens" for limit in rates):
-            tokens = estimate_prompt_tokens(call.body) + self._completion_tokens(call.body)
-        return Demand(rates, concurrent, tokens, call.id)
-
-    def _completion_tokens(self, body: JSON) -> int:
-        limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        each = limit or self._settings.expected_completion_tokens
-        return int(each * (body.get("n") or 1))
-
-
-class _Held:
-    """What one call holds. Leaving its `async with` by an exception gives it back."""
-
-    def __init__(self, call: Call, grant: Grant) -> None:
-        self._call = call
-        self._grant = grant
-
-    async def end(self) -> None:
-        """The attempts are over, so all that was used is in the trace."""
-        usages = [ended.usage for ended in self._call.trace.all(AttemptEnded)]
-        await self._grant.end(sum(usage.total_tokens for usage in usages if usage))
-
-    async def streamed(self, ending: Ending) -> None:
-        await self.end()
-
-    async def __aenter__(self) -> _Held:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            await self.end()

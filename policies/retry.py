@@ -12,10 +12,13 @@ import random
 from collections.abc import Awaitable, Callable
 
 from gateway.config import Retry as Settings
-from gateway.errors import BudgetExceeded, DeadlineExceeded, SluiceError, UpstreamFailure
+from gateway.errors import BudgetExceeded, DeadlineExceeded, UpstreamFailure
 from gateway.exchange import Call, Handler, Reply
 from gateway.health import Attempt, Health
-from gateway.nextattempt import NextAttempt, left_after
+from gateway.limits.demand import Grant
+from gateway.limits.held import Held
+from gateway.limits.targets import Room, TargetLimits
+from gateway.nextattempt import Course, NextAttempt
 from gateway.retrybudget import RetryBudget
 from gateway.targets import Target
 from gateway.trace import AttemptStarted, Paused
@@ -28,8 +31,8 @@ class Retry:
 
     `health` observes every attempt, and may change the order: a target that was benched since is
     taken only when no other is left. A budget caps further attempts at the same target and
-    attempts at benched ones; a move to a healthy target is free. A dry run makes the same
-    choices, and is neither observed nor counted.
+    attempts at benched ones; a move to a healthy target is free. Targets that `limits` says are
+    full are passed over. A dry run makes the same choices, and is neither observed nor counted.
     """
 
     def __init__(
@@ -37,58 +40,74 @@ class Retry:
         settings: Settings,
         health: Health,
         *,
+        limits: TargetLimits | None = None,
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._next = NextAttempt(settings, health, clock, jitter)
         self._health = health
+        self._limits = limits
         self._budget = RetryBudget(settings.budget_share, settings.budget_least)
         self._sleep = sleep
 
     async def __call__(self, call: Call, call_next: Handler) -> Reply:
         if not self._next.in_time(call):
             raise DeadlineExceeded("The call's deadline leaves no time for an attempt.")
-        asked = _started(call, self._next.first(call.candidates))
+        room = await self._first(call)
+        asked = _started(call, room.target)
         counted = not call.dry_run
         self._budget.calls += counted
         try:
             try:
-                return await self._attempt(asked, call_next)
+                return await self._attempt(asked, call_next, room.grant)
             except _FOLLOWED as error:
-                failure = error
-            return await self._further(asked, call_next, failure)
+                course = Course(asked, error)
+            return await self._further(course, call_next)
         finally:
             self._budget.calls -= counted
 
-    async def _attempt(self, asked: Call, call_next: Handler) -> Reply:
+    async def _further(self, course: Course, call_next: Handler) -> Reply:
+        """The attempts after the first."""
+        with self._budget.allowance() as allowance:
+            while True:
+                allowance.give_back()
+                step = self._next.after(course, allowance)
+                if step is None:
+                    raise course.final()
+                if step.after_s > 0:
+                    course.asked.trace.add(Paused(step.after_s))
+                    await self._sleep(step.after_s)
+                room = await self._room(course.asked, step.target)
+                if room is None:
+                    course.full(step.target.name)
+                    continue
+                asked = _started(course.asked, step.target)
+                try:
+                    return await self._attempt(asked, call_next, room.grant)
+                except _FOLLOWED as error:
+                    course.failed(asked, error)
+
+    async def _first(self, call: Call) -> Room:
+        targets = self._next.order(call.candidates)
+        if self._limits is None:
+            return Room(targets[0])
+        return await self._limits.first(call, targets, self._next.latest(call))
+
+    async def _room(self, call: Call, target: Target) -> Room | None:
+        return Room(target) if self._limits is None else await self._limits.at(call, target)
+
+    async def _attempt(self, asked: Call, call_next: Handler, grant: Grant | None) -> Reply:
+        if grant is None:
+            return await self._observed(asked, call_next)
+        async with Held(grant, asked.trace, asked.attempt) as held:
+            return await held.through(await self._observed(asked, call_next))
+
+    async def _observed(self, asked: Call, call_next: Handler) -> Reply:
         if asked.dry_run:
             return await call_next(asked)
         with Attempt(self._health, asked.chosen, asked.deadline) as observed:
             return observed.answered(await call_next(asked))
-
-    async def _further(self, asked: Call, call_next: Handler, failure: SluiceError) -> Reply:
-        """The attempts after the first, which ended with `failure`."""
-        left = left_after(asked.candidates, asked, failure)
-        tries = 1  # in a row at this target
-        with self._budget.allowance() as allowance:
-            while True:
-                allowance.give_back()
-                step = self._next.after(asked, failure, tries, left, allowance)
-                if step is None:
-                    if asked.attempt > 1:  # what we have repeated in vain, the client need not
-                        failure.should_retry = False
-                    raise failure
-                tries = tries + 1 if step.target is asked.target else 1
-                if step.after_s > 0:
-                    asked.trace.add(Paused(step.after_s))
-                    await self._sleep(step.after_s)
-                asked = _started(asked, step.target)
-                try:
-                    return await self._attempt(asked, call_next)
-                except _FOLLOWED as error:
-                    failure = error
-                left = left_after(left, asked, failure)
 
 
 def _started(call: Call, target: Target) -> Call:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.config import RateLimits
+from gateway.config import ModelLimits, RateLimits
 from gateway.keys import VirtualKey
 from gateway.limits.demand import Kind, Limit, Scope
 
@@ -21,8 +21,7 @@ class Applicable:
         # By a key's id: keys are the same objects until one of them changes.
         self._known: dict[str, tuple[VirtualKey, Sequence[Limit]]] = {}
         self._of_models = {
-            name: tuple(_limits("model", name, _by_kind(of, ""), {}))
-            for name, of in settings.models.items()
+            name: limits_of("model", name, of) for name, of in settings.models.items()
         }
 
     @property
@@ -41,6 +40,11 @@ class Applicable:
         yield from _limits("key", key.id, self._of_key, key.settings)
         if key.team is not None:
             yield from _limits("team", key.team, self._of_team, key.team_settings)
+
+
+def limits_of(scope: Scope, subject: str, settings: ModelLimits) -> Sequence[Limit]:
+    """The limits that are configured for one model or one target."""
+    return tuple(_limits(scope, subject, _by_kind(settings, ""), {}))
 
 
 def _by_kind(settings: Any, prefix: str) -> dict[str, int | None]:

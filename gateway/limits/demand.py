@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gateway.limits import gcra
+from gateway.tokens import estimate_prompt_tokens
 from gateway.trace import JSON, Fact
 
 Kind = Literal["requests", "tokens", "concurrent"]
-Scope = Literal["key", "team", "model"]
+Scope = Literal["key", "team", "model", "target"]
 Place = Literal["memory", "redis"]
 
 
@@ -55,6 +56,22 @@ class Demand:
     concurrent: tuple[Limit, ...]
     tokens: int
     slot: str
+
+
+def demand_of(
+    limits: Sequence[Limit], body: JSON, slot: str, expected_completion_tokens: int
+) -> Demand:
+    """What a call with this body asks of `limits`. Tokens are estimated where a limit counts them:
+    the prompt, and the caller's own limit on the answer, or else the expected one.
+    """
+    rates = tuple(limit for limit in limits if limit.kind != "concurrent")
+    concurrent = tuple(limit for limit in limits if limit.kind == "concurrent")
+    tokens = 0
+    if any(rate.kind == "tokens" for rate in rates):
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        each = limit or expected_completion_tokens
+        tokens = estimate_prompt_tokens(body) + int(each * (body.get("n") or 1))
+    return Demand(rates, concurrent, tokens, slot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,7 @@ class Limited(Fact):
 
 
 class Grant(Protocol):
-    """What a call has taken."""
+    """What a call, or an attempt, has taken."""
 
     async def end(self, used_tokens: int) -> None:
         """Give the slots back, and correct the tokens to those that were used. Once.

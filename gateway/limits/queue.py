@@ -64,6 +64,12 @@ class Queue:
                 pass
         return await self._limiter.take(demand)
 
+    async def at_once(self, demand: Demand) -> Answer:
+        """As `Limiter.take`, but nothing is taken that somebody is waiting for."""
+        if self._line(demand) is None:
+            return await self._limiter.take(demand)
+        return await self._limiter.peek(demand)
+
     def would_wait(self, verdict: Verdict, deadline: float) -> bool:
         """Would a call with this verdict wait, as far as can be known?"""
         until = min(deadline, asyncio.get_running_loop().time() + self._max_wait_s)

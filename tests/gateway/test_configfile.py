@@ -185,6 +185,14 @@ def test_a_fault_of_routing_is_named(file: Path, text: str, problem: str) -> Non
             ':3: model_info."other/m": unknown provider "other"; known are echo',
         ),
         (
+            ECHO + '[limits.targets."other/m"]\nrpm = 1',
+            ':3: limits.targets."other/m": unknown provider "other"; known are echo',
+        ),
+        (
+            ECHO + "[limits.targets.smart]\nrpm = 1",
+            ":3: limits.targets.smart: must be provider/model",
+        ),
+        (
             ECHO + '[model_info."echo/m"]\nprice = { input_cost_per_token = -1 }',
             ':4: model_info."echo/m".price.input_cost_per_token = -1.0: must not be negative',
         ),

@@ -22,6 +22,7 @@ def url(config: Config) -> str | None:
         RateLimits(key_rpm=1),
         RateLimits(team_concurrent=3),
         RateLimits(models={"m": ModelLimits(tpm=5)}),
+        RateLimits(targets={"p/m": ModelLimits(concurrent=5)}),
     ],
 )
 def test_several_processes_with_limits_need_a_redis(limits: RateLimits) -> None:
@@ -36,7 +37,7 @@ def test_several_processes_with_limits_need_a_redis(limits: RateLimits) -> None:
 
 
 def test_several_processes_without_limits_need_none() -> None:
-    limits = RateLimits(key_rpm=0, models={"m": ModelLimits()})
+    limits = RateLimits(key_rpm=0, models={"m": ModelLimits()}, targets={"p/m": ModelLimits(rpm=0)})
     assert url(Config(server=Server(workers=8), limits=limits)) is None
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from itertools import count
 
 import pytest
@@ -12,62 +10,13 @@ import pytest
 from gateway.limits.demand import Demand, Limit, Limiter
 from gateway.limits.memory import MemoryLimiter
 from gateway.limits.redis import RedisLimiter
-from gateway.store.redis import Redis, Script
-from tests.redis_server import RedisServer, redis_server
+from gateway.store.redis import Redis
+from tests.gateway.limits.places import SECOND_US, Place, Time
 
-SECOND_US = 1_000_000
 RPM = Limit("requests", "key", "k1", 100)
 TPM = Limit("tokens", "key", "k1", 1000)
 TEAM = Limit("requests", "team", "red", 3)
 FOUR = Limit("concurrent", "key", "k1", 4)
-
-
-class Time:
-    """Microseconds that a test moves."""
-
-    def __init__(self) -> None:
-        self.now_us = 1_700_000_000 * SECOND_US
-
-    def __call__(self) -> int:
-        return self.now_us
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-class Place:
-    """Where limits are kept: `limiter()` is another process's view of the same place."""
-
-    def __init__(self, kind: str, url: str, prefix: str, stack: AsyncExitStack) -> None:
-        self.time = Time()
-        self._kind, self._url, self._prefix, self._stack = kind, url, prefix, stack
-        self._memory = MemoryLimiter(self.time)
-        self._processes = count()
-
-    def limiter(self) -> MemoryLimiter | RedisLimiter:
-        if self._kind == "memory":
-            return self._memory
-        redis = Redis(self._url, prefix=self._prefix, timeout_s=5.0)
-        self._stack.push_async_callback(redis.aclose)
-        limiter = RedisLimiter(
-            redis,
-            Script,
-            MemoryLimiter(self.time),
-            process=f"p{next(self._processes)}",
-            clock_us=self.time,
-        )
-        self._stack.push_async_callback(limiter.aclose)
-        return limiter
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    url = request.getfixturevalue("server").url if request.param == "redis" else ""
-    async with AsyncExitStack() as stack:
-        yield Place(request.param, url, request.node.name, stack)
 
 
 _slots = count()
@@ -166,12 +115,6 @@ async def test_memory_forgets_what_has_drained() -> None:
         time.now_us += SECOND_US
         await limiter.take(demand(Limit("requests", "key", f"k{number}", 60)))
     assert len(limiter) <= 1024
-
-
-@pytest.fixture
-async def redis_place(server: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    async with AsyncExitStack() as stack:
-        yield Place("redis", server.url, request.node.name, stack)
 
 
 async def test_the_slots_of_a_dead_process_are_free_when_their_lease_is_over(

@@ -1,0 +1,54 @@
+"""Held: what a call, or an attempt, has of its limits until it is over."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from gateway.exchange import Completion, Ending, Reply
+from gateway.limits.demand import Grant
+from gateway.trace import AttemptEnded, Trace
+
+
+class Held:
+    """Ends a grant when the reply is over, or when its `async with` is left by an exception.
+
+    By then all that was used stands in the trace: by all attempts, or by the one of a `number`.
+    """
+
+    def __init__(self, grant: Grant, trace: Trace, number: int | None = None) -> None:
+        self._grant = grant
+        self._trace = trace
+        self._number = number
+
+    async def through(self, reply: Reply) -> Reply:
+        """An unstreamed answer is over already, a streamed one when it closes."""
+        if isinstance(reply, Completion):
+            await self._end()
+        else:
+            reply.on_close(self._streamed)
+        return reply
+
+    async def __aenter__(self) -> Held:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            await self._end()
+
+    async def _streamed(self, ending: Ending) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        await self._grant.end(self._used_tokens())
+
+    def _used_tokens(self) -> int:
+        return sum(
+            ended.usage.total_tokens
+            for ended in self._trace.all(AttemptEnded)
+            if ended.usage is not None and self._number in (None, ended.number)
+        )
