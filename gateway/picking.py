@@ -23,6 +23,7 @@ from gateway.directory import Resolution
 from gateway.errors import ContextWindowExceeded, UpstreamFailure
 from gateway.exchange import JSON, Call
 from gateway.health import Health
+from gateway.load import Load
 from gateway.targets import Target
 from gateway.tokens import estimate_prompt_tokens
 from gateway.trace import Fact
@@ -38,8 +39,9 @@ _ANSWER_TOKENS = 500  # of a call that names no limit, to compare prices by
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked(Fact):
-    """How the order of targets came about. `shares` are the chances of a random choice."""
+    """How the order of an alias's targets came about. `shares` are the chances by weight."""
 
+    alias: str | None
     strategy: Strategy
     sticky: Sticky
     benched: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ class Picked(Fact):
     def describe(self) -> JSON:
         return {
             "fact": "picked",
+            "alias": self.alias,
             "strategy": self.strategy,
             "sticky": self.sticky,
             "benched": self.benched,
@@ -102,7 +105,8 @@ class Picker:
         if resolution.sticky != "no" or strategy == "weighted":
             return weighted(group, seed)
         if strategy == "least_busy":
-            return sorted(weighted(group, seed), key=self._busy)
+            load = self._health.load
+            return sorted(weighted(group, seed), key=lambda target: busyness(load, target))
         if strategy == "lowest_latency":
             return self._fastest(weighted(group, seed))
         if strategy == "lowest_cost":
@@ -110,22 +114,27 @@ class Picker:
             return sorted(group, key=lambda target: _cost(target, usage))
         return group
 
-    def _busy(self, target: Target) -> float:
-        in_flight = self._health.load.in_flight(target.name)
-        return in_flight / target.weight if target.weight else math.inf
-
     def _fastest(self, shuffled: list[Target]) -> list[Target]:
-        """The better of two that were drawn: nobody is chosen by all at the same moment.
+        """The better of two that were drawn: nobody is chosen by all at the same moment."""
 
-        Attempts in flight are part of the figure, as they are not in the average yet.
-        """
+        def slow(target: Target) -> float:
+            return slowness(self._health.load, target)
 
-        def cost(target: Target) -> float:
-            load = self._health.load
-            return load.latency_s(target.name) * (load.in_flight(target.name) + 1)
+        first = min(shuffled[:2], key=slow)
+        return [first, *sorted((t for t in shuffled if t is not first), key=slow)]
 
-        first = min(shuffled[:2], key=cost)
-        return [first, *sorted((t for t in shuffled if t is not first), key=cost)]
+
+def busyness(load: Load, target: Target) -> float:
+    """What `least_busy` goes by."""
+    return load.in_flight(target.name) / target.weight if target.weight else math.inf
+
+
+def slowness(load: Load, target: Target) -> float:
+    """What `lowest_latency` goes by.
+
+    Attempts in flight are part of the figure, as they are not in the average yet.
+    """
+    return load.latency_s(target.name) * (load.in_flight(target.name) + 1)
 
 
 def weighted(targets: Sequence[Target], seed: str) -> list[Target]:
@@ -221,6 +230,7 @@ def _picked(resolution: Resolution, usable: list[Target], benched: list[Target])
         total = sum(target.weight for target in group)
         shares = {t.name: round(t.weight / total, 4) for t in group} if total else {}
     return Picked(
+        alias=resolution.alias,
         strategy=resolution.strategy,
         sticky=resolution.sticky,
         benched=tuple(target.name for target in benched),
