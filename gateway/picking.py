@@ -25,7 +25,7 @@ from gateway.exchange import JSON, Call
 from gateway.health import Health
 from gateway.load import Load
 from gateway.targets import Target
-from gateway.tokens import estimate_prompt_tokens
+from gateway.tokens import asked_completion_tokens, estimate_prompt_tokens
 from gateway.trace import Fact
 from gateway.usage import Usage
 
@@ -212,8 +212,7 @@ def _score(seed: str, name: str, weight: float) -> float:
 
 
 def _expected(body: JSON) -> Usage:
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    answer = limit if isinstance(limit, int) else _ANSWER_TOKENS
+    answer = asked_completion_tokens(body) or _ANSWER_TOKENS
     return Usage(prompt_tokens=estimate_prompt_tokens(body), completion_tokens=answer)
 
 

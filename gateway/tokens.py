@@ -59,19 +59,34 @@ def bound_prompt_tokens(body: Mapping[str, Any]) -> int:
     return _Bound().prompt(body)
 
 
+def asked_completion_tokens(body: Mapping[str, Any]) -> int | None:
+    """The longest answer that the caller asked for. The limit has two names, and some servers know
+    only one of them: of two limits the larger may be the one that is obeyed.
+    """
+    limit, older = body.get("max_completion_tokens"), body.get("max_tokens")
+    if isinstance(limit, int) and isinstance(older, int):
+        return max(limit, older)
+    return limit or older or None
+
+
+def _choices(body: Mapping[str, Any]) -> int:
+    """How many answers are written: those that the best are chosen from may be charged too."""
+    choices, chosen_from = body.get("n") or 1, body.get("best_of")
+    return max(choices, chosen_from) if isinstance(chosen_from, int) else choices
+
+
 def bound_completion_tokens(body: Mapping[str, Any], model: Model) -> int | None:
     """At least as many tokens as the whole answer can have; None where nothing limits it.
 
     Each of `n` choices is limited by the caller, else by the model. Of a predicted output, what
     the model rejects is charged beside that.
     """
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    limit = limit or model.max_completion_tokens or model.context_window
+    limit = asked_completion_tokens(body) or model.max_completion_tokens or model.context_window
     if not isinstance(limit, int):
         return None
     predicted = body.get("prediction")
     content = predicted.get("content") if isinstance(predicted, Mapping) else None
-    return min(limit * (body.get("n") or 1) + _Bound().content(content), _LONGEST_ANSWER)
+    return min(limit * _choices(body) + _Bound().content(content), _LONGEST_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)

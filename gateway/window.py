@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway.targets import Model
+from gateway.tokens import asked_completion_tokens
 from gateway.trace import Fact
 
 JSON = dict[str, Any]
@@ -77,8 +78,7 @@ def ranges(indices: Sequence[int]) -> list[str]:
 
 def answer_tokens(body: JSON) -> int | None:
     """The longest answer that the caller asked for. Choices (`n`) do not share a window."""
-    asked = body.get("max_completion_tokens") or body.get("max_tokens")
-    return asked if isinstance(asked, int) else None
+    return asked_completion_tokens(body)
 
 
 def room(model: Model, asked: int | None, reserve: int) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gateway.limits import gcra
-from gateway.tokens import estimate_prompt_tokens
+from gateway.tokens import asked_completion_tokens, estimate_prompt_tokens
 from gateway.trace import JSON, Fact
 
 Kind = Literal["requests", "tokens", "concurrent"]
@@ -68,8 +68,7 @@ def demand_of(
     concurrent = tuple(limit for limit in limits if limit.kind == "concurrent")
     tokens = 0
     if any(rate.kind == "tokens" for rate in rates):
-        limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        each = limit or expected_completion_tokens
+        each = asked_completion_tokens(body) or expected_completion_tokens
         tokens = estimate_prompt_tokens(body) + int(each * (body.get("n") or 1))
     return Demand(rates, concurrent, tokens, slot)
 

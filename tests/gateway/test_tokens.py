@@ -172,6 +172,11 @@ def test_a_tools_bound_holds_for_json_written_with_indentation() -> None:
         ({"max_completion_tokens": 100}, Model(name="m"), 100),
         ({"max_tokens": 50}, Model(name="m", max_completion_tokens=4096), 50),
         ({"max_completion_tokens": 100, "max_tokens": 50, "n": 3}, Model(name="m"), 300),
+        # Servers know one name or the other: which of the two will be obeyed nobody can say.
+        ({"max_completion_tokens": 1, "max_tokens": 50}, Model(name="m"), 50),
+        # What is chosen from is generated, and may be charged.
+        ({"max_tokens": 50, "best_of": 4}, Model(name="m"), 200),
+        ({"max_tokens": 50, "n": 2, "best_of": "many"}, Model(name="m"), 100),
         ({"n": 2}, Model(name="m", max_completion_tokens=4096), 8192),
         ({"n": None}, Model(name="m", context_window=8192), 8192),
         ({}, Model(name="m"), None),

@@ -55,6 +55,7 @@ def test_room_is_what_three_constraints_leave(
 def test_an_answers_limit_has_two_names() -> None:
     assert answer_tokens({"max_tokens": 5}) == 5
     assert answer_tokens({"max_tokens": 5, "max_completion_tokens": 7}) == 7
+    assert answer_tokens({"max_tokens": 9, "max_completion_tokens": 7}) == 9
     assert answer_tokens({"max_tokens": None}) is None
     assert answer_tokens({}) is None
 
