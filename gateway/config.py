@@ -297,6 +297,7 @@ class RateLimits:
     max_wait_s: float = 0.0
     max_waiting: int = 1000
     models: Mapping[str, ModelLimits] = field(default_factory=dict)
+    targets: Mapping[str, ModelLimits] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,7 +306,6 @@ class Context:
 
     strategy: Literal["lenient", "strict", "oldest", "middle"] = "lenient"
     reserve_output_tokens: int = 1024
-    targets: Mapping[str, ModelLimits] = field(default_factory=dict)
     characters_per_token: float = 3.0
     mixed_characters_per_token: float = 1.5
 
