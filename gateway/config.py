@@ -34,6 +34,7 @@ class Server:
     heartbeat_s: float = 15.0
     drain_s: float = 30.0
     metrics: Literal["protected", "open"] = "protected"
+    metrics_by_team: bool = False
     log: Literal["json", "off"] = "json"
 
 

@@ -1,162 +1,201 @@
-"""Metrics: what do all calls of this process come to?
+"""Metrics: what do all calls come to?
 
-Names and labels are documented in `docs/metrics.md`. Label values come from the configuration
-only: a model that is neither an alias nor listed counts as `other`, so that callers cannot make
-new time series.
+Names and labels are documented in `docs/metrics.md`, and made in `gateway/instruments.py`. Label
+values come from the configuration only: a model that is neither an alias nor listed counts as
+`other`, so that callers cannot make new time series.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from typing import Any, TypeVar
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
 
 from gateway.breaker import State
 from gateway.budgets import BudgetOverrun
 from gateway.cache.facts import Cached, Saved, Stored
 from gateway.errors import SluiceError
 from gateway.exchange import Call
+from gateway.instruments import Instruments
 from gateway.ledger import CallRecord
 from gateway.limits.demand import Limited
 from gateway.record import NANO
-from gateway.trace import AttemptEnded, AttemptStarted, Routed
+from gateway.trace import (
+    AttemptAnswered,
+    AttemptEnded,
+    AttemptSent,
+    AttemptStarted,
+    Identified,
+    Paused,
+    Routed,
+)
 from gateway.usage import Usage
 
 OTHER = "other"
+OPENMETRICS = "application/openmetrics-text"
+_PLAIN_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BENCHED: Mapping[State, float] = {"closed": 0.0, "probing": 0.5, "benched": 1.0}
-M = TypeVar("M", Counter, Histogram)
-
-# No second series beside each one: nobody reads them.
-disable_created_metrics()  # type: ignore[no-untyped-call] # untyped in the library
-_FAST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-_SLOW_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class Metrics:
-    """Counters and histograms of one process, in a registry of their own."""
+    """Counts the calls of one process. `models` are the names that may be labels.
+
+    `shared` collects the figures of all workers where there are several: it is what is shown then.
+    Exemplars, which name a call for a figure, cost a little for each call and are not shared: they
+    are kept once somebody has asked for them, by one process that is alone.
+    """
 
     def __init__(self, models: Collection[str], in_flight: Callable[[], int]) -> None:
         self._names = frozenset(models)
         self._children: dict[tuple[object, ...], Any] = {}
+        self._exemplars = False
+        self._teams: tuple[Counter, Counter, Counter] | None = None
+        self._benched: dict[str, Callable[[str], State]] = {}
+        self.shared: Collector | None = None
         self.registry = CollectorRegistry()
-        self._calls = self._counter("calls", "Calls that have ended.", "model", "status")
-        self._errors = self._counter("errors", "Calls that ended with an error.", "kind")
-        self._attempts = self._counter(
-            "attempts", "Attempts at providers; error is empty if it went well.", "target", "error"
-        )
-        self._retries = self._counter("retries", "Attempts beyond a call's first.", "target")
-        self._tokens = self._counter("tokens", "Tokens used.", "target", "kind")
-        self._cost = self._counter("cost_usd", "Money spent at providers.", "target")
-        self._unpriced = self._counter("unpriced_attempts", "Attempts without a price.", "target")
-        self._overruns = self._counter(
-            "budget_overruns", "Attempts under a soft budget that is used up.", "budget"
-        )
-        self._cached = self._counter("cache_calls", "Calls with the cache on.", "status")
-        self._stored = self._counter("cache_stored", "Answers kept in the cache.")
-        self._saved_tokens = self._counter("cache_saved_tokens", "Tokens not used again.")
-        self._saved_cost = self._counter("cache_saved_usd", "Money not spent again.")
-        self._first = self._histogram(
-            "first_event_seconds", "From the request to a stream's first event.", _SLOW_S, "model"
-        )
-        self._duration = self._histogram(
-            "duration_seconds", "From the request to the end of the answer.", _SLOW_S, "model"
-        )
-        self._overhead = self._histogram(
-            "overhead_seconds", "Time until the answer that no provider took.", _FAST_S
-        )
-        self._benched = Gauge(
-            "sluice_target_benched",
-            "1 while no calls are sent to a target for its failures, 0.5 while one is to tell.",
-            ("target",),
-            registry=self.registry,
-        )
-        Gauge("sluice_in_flight", "Calls being served.", registry=self.registry).set_function(
-            in_flight
-        )
-        self._limited = self._counter("limited", "Calls that a limit refused.", "limit")
-        self.slots = self._gauge("concurrency_slots", "Slots that calls hold.")
-        self.redis = self._gauge("redis_available", "1 while Redis is used.")
+        self.instruments = Instruments(self.registry)
+        self.instruments.in_flight.set_function(in_flight)
+        self.slots = self.instruments.slots
+        self.redis = self.instruments.redis
 
     def call_ended(self, call: Call, record: CallRecord) -> None:
         """A sink of the Ledger policy."""
-        model = self._model(call)
-        self._child(self._calls, model, str(record.status)).inc()
+        on, model = self.instruments, self._model(call)
+        exemplar = {"call_id": record.call_id} if self._exemplars else None
+        self._child(on.calls, model, str(record.status)).inc()
         if record.error:
-            self._child(self._errors, record.error).inc()
-        self._child(self._duration, model).observe(record.duration_ms / 1000)
+            self._child(on.errors, record.error).inc()
+        self._child(on.duration, model).observe(record.duration_ms / 1000, exemplar)
         if record.first_event_ms is not None and record.stream:
-            self._child(self._first, model).observe(record.first_event_ms / 1000)
+            self._child(on.first_event, model).observe(record.first_event_ms / 1000, exemplar)
         if record.overhead_ms is not None:
-            self._overhead.observe(record.overhead_ms / 1000)
+            on.overhead.observe(record.overhead_ms / 1000)
         self._count_refusal(call)
-        self._count_attempts(call)
+        self._count_attempts(call, model, exemplar)
         self._count_cache(call)
+        if self._teams:
+            self._count_team(call)
+
+    def watch_health(self, targets: Collection[str], state: Callable[[str], State]) -> None:
+        """Show the state of these targets, and no others, whenever somebody asks."""
+        for gone in self._benched.keys() - set(targets):
+            self.instruments.benched.labels(gone).set(0)
+        self._benched = dict.fromkeys(targets, state)
 
     def know(self, models: Collection[str]) -> None:
         """From now on these names may be labels."""
         self._names = frozenset(models)
 
-    def watch_health(self, targets: Collection[str], state: Callable[[str], State]) -> None:
-        """Show the state of these targets whenever somebody asks."""
-        for name in targets:
-            self._benched.labels(name).set_function(partial(_benched, name, state))
+    def count_teams(self) -> None:
+        """Count by team as well."""
+        self._teams = self._teams or self.instruments.by_team()
 
     def refused(self, error: SluiceError) -> None:
         """A request that did not become a call: no key, or not a request at all."""
-        self._errors.labels(error.kind).inc()
+        self.instruments.errors.labels(error.kind).inc()
 
-    def render(self) -> bytes:
-        """The exposition format."""
-        return generate_latest(self.registry)
+    def refresh(self) -> None:
+        """Read what is not counted but looked at."""
+        for live in self.instruments.live:
+            live.refresh()
+        for name, state in self._benched.items():
+            self._child(self.instruments.benched, name).set(_BENCHED[state(name)])
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """What is known, and its media type: OpenMetrics for those that accept it, else text.
+
+        Touches nothing of the event loop's after `refresh`, so a thread may do it.
+        """
+        what = self.shared or self.registry
+        if OPENMETRICS not in accept:
+            return generate_latest(what), _PLAIN_TYPE
+        self._exemplars = self.shared is None
+        text: bytes = openmetrics.generate_latest(what)  # type: ignore[no-untyped-call] # untyped
+        return text, openmetrics.CONTENT_TYPE_LATEST
 
     def _count_refusal(self, call: Call) -> None:
         limited = call.trace.last(Limited)
         if limited is not None and (limit := limited.verdict.refused_by) is not None:
-            self._child(self._limited, f"{limit.scope}_{limit.kind}").inc()
+            self._child(self.instruments.limited, f"{limit.scope}_{limit.kind}").inc()
 
-    def _count_attempts(self, call: Call) -> None:
-        target = OTHER
+    def _count_attempts(self, call: Call, model: str, exemplar: dict[str, str] | None) -> None:
+        on, seen, queued_s = self.instruments, dict[int, _Attempt](), 0.0
         for fact in call.trace.facts:
             if isinstance(fact, AttemptStarted):
-                name = fact.target.name
-                target = name if name in self._names else f"{fact.target.provider.name}/{OTHER}"
+                seen[fact.number] = attempt = _Attempt(self._target(fact))
                 if fact.number > 1:
-                    self._child(self._retries, target).inc()
+                    self._child(on.retries, attempt.target).inc()
+            elif isinstance(fact, AttemptSent):
+                seen[fact.number].sent_s = fact.at_s
+            elif isinstance(fact, AttemptAnswered):
+                seen[fact.number].answered_s = fact.at_s if call.stream else None
+            elif isinstance(fact, AttemptEnded):
+                self._count_attempt(fact, seen[fact.number], model, exemplar)
             elif isinstance(fact, BudgetOverrun):
                 for budget in fact.budgets:
-                    self._child(self._overruns, budget).inc()
-            elif isinstance(fact, AttemptEnded):
-                self._child(self._attempts, target, fact.error or "").inc()
-                if fact.usage:
-                    self._count_usage(target, fact.usage, fact.cost_nano_usd)
+                    self._child(on.overruns, budget).inc()
+            elif isinstance(fact, Paused) and not seen:
+                queued_s += fact.seconds
+        if queued_s:
+            on.queued.observe(queued_s)
+
+    def _count_attempt(
+        self, ended: AttemptEnded, seen: _Attempt, model: str, exemplar: dict[str, str] | None
+    ) -> None:
+        on, target, usage = self.instruments, seen.target, ended.usage
+        self._child(on.attempts, target, ended.error or "").inc()
+        if seen.sent_s is not None:
+            self._child(on.attempt_duration, target).observe(ended.at_s - seen.sent_s)
+        if usage:
+            self._count_usage(target, usage, ended.cost_nano_usd, exemplar)
+            if seen.answered_s is not None:
+                self._count_pace(model, usage, ended.at_s - seen.answered_s)
 
     def _count_cache(self, call: Call) -> None:
         cached = call.trace.last(Cached)
         if cached is None:
             return
-        self._child(self._cached, cached.status).inc()
-        self._stored.inc(len(call.trace.all(Stored)))
+        on = self.instruments
+        self._child(on.cached, cached.status).inc()
+        on.stored.inc(len(call.trace.all(Stored)))
         for saved in call.trace.all(Saved):
-            self._saved_tokens.inc(saved.tokens)
-            self._saved_cost.inc((saved.cost_nano_usd or 0) / NANO)
+            on.saved_tokens.inc(saved.tokens)
+            on.saved_cost.inc((saved.cost_nano_usd or 0) / NANO)
 
-    def _count_usage(self, target: str, usage: Usage, cost_nano_usd: int | None) -> None:
+    def _count_usage(
+        self, target: str, usage: Usage, cost_nano_usd: int | None, exemplar: dict[str, str] | None
+    ) -> None:
+        on = self.instruments
         for kind in ("prompt", "completion", "cached", "cache_write", "reasoning"):
             if count := getattr(usage, f"{kind}_tokens"):
-                self._child(self._tokens, target, kind).inc(count)
+                self._child(on.tokens, target, kind).inc(count)
         if cost_nano_usd is None:
-            self._child(self._unpriced, target).inc()
+            self._child(on.unpriced, target).inc()
         elif cost_nano_usd:
-            self._child(self._cost, target).inc(cost_nano_usd / NANO)
+            self._child(on.cost, target).inc(cost_nano_usd / NANO, exemplar)
+
+    def _count_pace(self, model: str, usage: Usage, after_first_s: float) -> None:
+        """One token came with the first event, so the time after it was the others'."""
+        if usage.source == "provider" and usage.completion_tokens > 1:
+            each_s = after_first_s / (usage.completion_tokens - 1)
+            self._child(self.instruments.per_token, model).observe(each_s)
+
+    def _count_team(self, call: Call) -> None:
+        known = call.trace.last(Identified)
+        if self._teams is None or known is None:
+            return
+        calls, tokens, cost = self._teams
+        team = known.key.team or ""
+        self._child(calls, team).inc()
+        for ended in call.trace.all(AttemptEnded):
+            if ended.usage:
+                self._child(tokens, team, "prompt").inc(ended.usage.prompt_tokens)
+                self._child(tokens, team, "completion").inc(ended.usage.completion_tokens)
+            self._child(cost, team).inc((ended.cost_nano_usd or 0) / NANO)
 
     def _child(self, metric: M, *labels: str) -> M:
         """`metric.labels(…)`, remembered: looking a child up there costs more than to count."""
@@ -167,6 +206,10 @@ class Metrics:
         known: M = child
         return known
 
+    def _target(self, fact: AttemptStarted) -> str:
+        name = fact.target.name
+        return name if name in self._names else f"{fact.target.provider.name}/{OTHER}"
+
     def _model(self, call: Call) -> str:
         routed = call.trace.last(Routed)
         if routed is None:
@@ -174,17 +217,13 @@ class Metrics:
         name = routed.alias or (routed.targets[0] if routed.targets else OTHER)
         return name if name in self._names else OTHER
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"sluice_{name}", text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"sluice_{name}", text, registry=self.registry)
+class _Attempt:
+    """What is known of one attempt while its trace is read; `answered_s` of a stream only."""
 
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
-    ) -> Histogram:
-        return Histogram(f"sluice_{name}", text, labels, buckets=buckets, registry=self.registry)
+    __slots__ = ("answered_s", "sent_s", "target")
 
-
-def _benched(name: str, state: Callable[[str], State]) -> float:
-    return _BENCHED[state(name)]
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.sent_s: float | None = None
+        self.answered_s: float | None = None

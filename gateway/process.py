@@ -45,6 +45,7 @@ from gateway.upstream.echo import EchoLane
 from gateway.upstream.lanes import Lanes
 from gateway.upstream.native import NativeLane
 from gateway.vitals import Vitals
+from gateway.vitals import Vitals
 from gateway.workshop import BuildPath, Workshop
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         stack.push_async_callback(store.close)
         metrics = Metrics((), lambda: len(visits))
         health = Health(config.health)
+        await stack.enter_async_context(Vitals(metrics))
+        _show(metrics, store, config)
         await stack.enter_async_context(Vitals(metrics))
         _show(metrics, store, config)
         redis = await _redis(setting, metrics, stack)
@@ -192,6 +195,22 @@ def _limiter(redis: Redis | None, metrics: Metrics, stack: AsyncExitStack) -> Li
     stack.push_async_callback(limiter.aclose)
     metrics.slots.set_function(lambda: limiter.slots() + memory.slots())
     return limiter
+
+
+def _show(metrics: Metrics, store: Store, config: Config) -> None:
+    """What is looked at rather than counted."""
+    shown = metrics.instruments
+    shown.ledger_queue.set_function(lambda: store.queued)
+    shown.ledger_lag.set_function(lambda: store.lag_s)
+    shown.dropped.set_function(lambda: store.dropped)
+    shown.unsettled.set_function(lambda: store.accounts.unsettled)
+    shown.abandoned.set_function(lambda: store.accounts.abandoned)
+    if config.server.metrics_by_team:
+        metrics.count_teams()
+    if home := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        from gateway.metricfiles import MetricFiles
+
+        metrics.shared = MetricFiles(home)
 
 
 def _show(metrics: Metrics, store: Store, config: Config) -> None:

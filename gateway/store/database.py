@@ -119,6 +119,21 @@ class Store:
             store._stack = stack.pop_all()
         return store
 
+    @property
+    def queued(self) -> int:
+        """Writes that wait."""
+        return len(self._writer)
+
+    @property
+    def lag_s(self) -> float:
+        """How long the oldest write that somebody waits for has taken so far."""
+        return self._writer.lag_s
+
+    @property
+    def dropped(self) -> int:
+        """Rows that could not be taken, in all."""
+        return self._writer.dropped
+
     async def healthy(self) -> bool:
         """Can the ledger be written, and are the keys fresh?"""
         try:

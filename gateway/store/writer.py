@@ -93,6 +93,16 @@ class Writer:
 
     # ------------------------------------------------------------ in the event loop
 
+    def __len__(self) -> int:
+        """How many operations wait to be handed over."""
+        return len(self._gathered) + len(self._later)
+
+    @property
+    def lag_s(self) -> float:
+        """How long the oldest result that is waited for has been so."""
+        until = next((until for until, future in self._waiting if not future.done()), None)
+        return 0.0 if until is None else self._loop.time() + self._timeout_s - until
+
     def submit(self, operation: Operation, arguments: Any) -> asyncio.Future[Any]:
         """Queue an operation. The future gets its result after the commit, or a `FAULTS` error.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.openmetrics import parser as openmetrics
 
 from gateway.breaker import State
 from gateway.errors import InvalidKey
@@ -15,9 +17,19 @@ from gateway.limits.demand import Limit, Limited, Verdict
 from gateway.metrics import Metrics
 from gateway.record import call_record
 from gateway.targets import Target
-from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent, AttemptStarted, Routed
+from gateway.trace import (
+    AttemptAnswered,
+    AttemptEnded,
+    AttemptSent,
+    AttemptStarted,
+    Identified,
+    Paused,
+    Routed,
+)
 from gateway.usage import Usage
-from tests.builders import call, target
+from tests import metrics_view
+from tests.builders import KEY, call, target
+from tests.metrics_view import Samples, every_metric
 
 USAGE = Usage(prompt_tokens=10, cached_tokens=4, completion_tokens=5, reasoning_tokens=2)
 
@@ -27,15 +39,9 @@ def metrics() -> Metrics:
     return Metrics({"smart", "p/listed"}, lambda: 3)
 
 
-def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
-    """All samples by name and label values (labels by name), histogram buckets left out."""
-    text = metrics.render().decode()
-    return {
-        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if not sample.name.endswith("_bucket")
-    }
+def samples(metrics: Metrics) -> Samples:
+    metrics.refresh()
+    return metrics_view.samples(metrics.render()[0].decode())
 
 
 def count(
@@ -93,6 +99,7 @@ def test_calls_tokens_and_cost_are_counted(metrics: Metrics) -> None:
     assert found["sluice_overhead_seconds_count", ()] == 2
     assert found["sluice_overhead_seconds_sum", ()] == pytest.approx(0.02)
     assert found["sluice_in_flight", ()] == 3
+    assert found["sluice_attempt_duration_seconds_sum", ("p/listed",)] == pytest.approx(1.98)
 
 
 def test_errors_and_retries_are_counted_by_their_class(metrics: Metrics) -> None:
@@ -118,6 +125,109 @@ def test_the_time_to_the_first_event_is_a_streams(metrics: Metrics) -> None:
     assert ("sluice_first_event_seconds_count", ("p/listed",)) not in samples(metrics)
     count(metrics, target("p/listed"), stream=True)
     assert samples(metrics)["sluice_first_event_seconds_sum", ("p/listed",)] == 0.5
+
+
+def test_the_time_of_a_token_is_that_after_a_streams_first_event(metrics: Metrics) -> None:
+    count(metrics, target("p/listed"))
+    assert ("sluice_time_per_output_token_seconds_count", ("p/listed",)) not in samples(metrics)
+    count(metrics, target("p/listed"), stream=True)
+    each_s = samples(metrics)["sluice_time_per_output_token_seconds_sum", ("p/listed",)]
+    assert each_s == pytest.approx((1.0 - 0.5) / 4)
+
+
+def test_waiting_for_a_limit_is_told_from_waiting_between_attempts(metrics: Metrics) -> None:
+    asked, at = call(), target("p/listed")
+    asked.trace.add(Paused(0.5))
+    for number in (1, 2):
+        asked.trace.add(AttemptStarted(number, at, 0.5))
+        asked.trace.add(Paused(3.0))
+    metrics.call_ended(asked, call_record(asked, 502, "server_error"))
+    assert samples(metrics)["sluice_queue_seconds_sum", ()] == 0.5
+
+
+def test_attempts_that_overlap_are_counted_for_their_own_targets(metrics: Metrics) -> None:
+    asked = call()
+    for number, name in ((1, "p/listed"), (2, "q/hedge")):
+        asked.trace.add(AttemptStarted(number, target(name), 0.0))
+        asked.trace.add(AttemptSent(number, float(number)))
+    asked.trace.add(_ended(2, None, 30_000))
+    asked.trace.add(_ended(1, "client_gone", 0))
+    metrics.call_ended(asked, call_record(asked, 200, None))
+    found = samples(metrics)
+    assert found["sluice_attempts_total", ("", "q/other")] == 1
+    assert found["sluice_attempts_total", ("client_gone", "p/listed")] == 1
+    assert found["sluice_tokens_total", ("prompt", "q/other")] == 10
+
+
+def test_teams_are_counted_only_when_asked_for(metrics: Metrics) -> None:
+    def one_call() -> None:
+        asked, at = call(), target("p/listed")
+        asked.trace.add(Identified(replace(KEY, team="red")))
+        asked.trace.add(AttemptStarted(1, at, 0.0))
+        asked.trace.add(_ended(1, None, 30_000))
+        metrics.call_ended(asked, call_record(asked, 200, None))
+
+    one_call()
+    assert not [name for name, _ in samples(metrics) if "team" in name]
+    metrics.count_teams()
+    one_call()
+    found = samples(metrics)
+    assert found["sluice_team_calls_total", ("red",)] == 1
+    assert found["sluice_team_tokens_total", ("completion", "red")] == 5
+    assert found["sluice_team_cost_usd_total", ("red",)] == pytest.approx(0.00003)
+
+
+def test_a_scraper_of_openmetrics_gets_the_call_behind_a_figure(metrics: Metrics) -> None:
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    metrics.render(accept)  # from now on they are kept
+    count(metrics, target("p/listed"), stream=True)
+    text, media_type = metrics.render(accept)
+    assert media_type == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    families = openmetrics.text_string_to_metric_families(text.decode())
+    named = {
+        sample.name
+        for family in families
+        for sample in family.samples
+        if sample.exemplar and sample.exemplar.labels == {"call_id": "call_1"}
+    }
+    assert named == {
+        "sluice_duration_seconds_bucket",
+        "sluice_first_event_seconds_bucket",
+        "sluice_cost_usd_total",
+    }
+    plain, media_type = metrics.render("text/plain")
+    assert media_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"call_1" not in plain
+
+
+def test_exemplars_cost_nothing_before_somebody_asks(metrics: Metrics) -> None:
+    count(metrics, target("p/listed"))
+    assert b"call_1" not in metrics.render("application/openmetrics-text")[0]
+
+
+def test_a_figure_that_nobody_can_read_is_not_shown(metrics: Metrics) -> None:
+    assert ("sluice_redis_available", ()) not in samples(metrics)
+    metrics.redis.set_function(lambda: 1)
+    assert samples(metrics)["sluice_redis_available", ()] == 1
+
+
+def test_a_total_that_is_looked_at_is_counted_once(metrics: Metrics) -> None:
+    seen = iter((2.0, 5.0, 5.0, 1.0))
+    metrics.instruments.dropped.set_function(lambda: next(seen))
+    shown = [samples(metrics)["sluice_ledger_dropped_total", ()] for _ in range(4)]
+    assert shown == [2, 5, 5, 5]
+
+
+def test_names_follow_the_conventions_of_prometheus() -> None:
+    for family in every_metric().registry.collect():
+        assert re.fullmatch(r"sluice_[a-z][a-z_]*[a-z]", family.name)
+        assert not re.search(r"_(ms|us|milliseconds|minutes|kb|mb|percent)(_|$)", family.name)
+        assert family.documentation.endswith(".")
+        if family.type == "histogram":
+            assert family.name.endswith("_seconds")
+        else:
+            assert family.type in ("counter", "gauge")
+            assert not family.name.endswith(("_total", "_count", "_sum", "_bucket"))
 
 
 def test_a_request_that_is_no_call_is_only_an_error(metrics: Metrics) -> None:
@@ -156,7 +266,7 @@ def test_two_registries_do_not_share_anything(metrics: Metrics) -> None:
 
 def test_there_is_one_series_per_counter_and_no_creation_time(metrics: Metrics) -> None:
     count(metrics, target("p/listed"))
-    assert b"_created" not in metrics.render()
+    assert b"_created" not in metrics.render()[0]
 
 
 def test_refusals_are_counted_by_the_limit_that_refused(metrics: Metrics) -> None:
@@ -186,3 +296,5 @@ def test_the_health_of_configured_targets_is_shown(metrics: Metrics) -> None:
         states["p/listed"] = state
         seen.append(samples(metrics)["sluice_target_benched", ("p/listed",)])
     assert seen == [0.0, 0.5, 1.0]
+    metrics.watch_health({"p/other"}, lambda _: "closed")  # the configuration was read again
+    assert samples(metrics)["sluice_target_benched", ("p/listed",)] == 0
