@@ -12,7 +12,7 @@ import asyncio
 from bisect import insort
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.limits.demand import Answer, Demand, Limiter, Verdict
 
@@ -55,14 +55,14 @@ class Queue:
                 return answer
             name = answer.verdict.refused_by.name
         if self._waiting >= self._max_waiting:
-            return await self._limiter.take(demand)
+            return await self._out_of_turn(demand, name)
         with self._place(name, priority) as place:
             try:
                 async with asyncio.timeout_at(until):
                     return await self._turn(place, demand, until)
             except TimeoutError:
                 pass
-        return await self._limiter.take(demand)
+        return await self._out_of_turn(demand, name)
 
     async def at_once(self, demand: Demand) -> Answer:
         """As `Limiter.take`, but nothing is taken that somebody is waiting for."""
@@ -84,6 +84,16 @@ class Queue:
             wait_s = answer.verdict.wait_s
             pause_s = _ASK_AGAIN_S if wait_s is None else min(wait_s, _ASK_AT_LEAST_S)
             await asyncio.sleep(pause_s)
+
+    async def _out_of_turn(self, demand: Demand, name: str) -> Answer:
+        """Take, unless somebody stands in this line: what there may be is theirs."""
+        if name not in self._lines:
+            return await self._limiter.take(demand)
+        looked = await self._limiter.peek(demand)
+        if looked.verdict.refused_by is not None:
+            return looked
+        limit = next(one for one in (*demand.rates, *demand.concurrent) if one.name == name)
+        return Answer(replace(looked.verdict, refused_by=limit), looked.place)
 
     def _line(self, demand: Demand) -> str | None:
         if not self._lines:

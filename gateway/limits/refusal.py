@@ -28,9 +28,8 @@ def admit(verdict: Verdict, demand: Demand) -> None:
         error.should_retry = False
         raise error
     if verdict.wait_s is None:
-        raise RateLimitExceeded(
-            f"The {limit.scope}'s limit of {which} is reached. Wait for one of them to end."
-        )
+        others = "Wait for one of them to end." if limit.kind == "concurrent" else "Others wait."
+        raise RateLimitExceeded(f"The {limit.scope}'s limit of {which} is reached. {others}")
     raise RateLimitExceeded(
         f"The {limit.scope}'s limit of {which} is reached. Try again in {verdict.wait_s:.3g} s.",
         retry_after_s=verdict.wait_s,

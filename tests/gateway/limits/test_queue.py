@@ -131,3 +131,26 @@ async def test_who_leaves_lets_the_next_one_go_on() -> None:
     await end(running)
     assert (await second).grant is not None
     assert len(line) == 0
+
+
+async def test_a_full_queue_is_no_way_past_it() -> None:
+    line = queue(max_waiting=1)
+    running = await take(line, ONE)
+    waiting = asyncio.create_task(take(line, ONE))
+    await asyncio.sleep(0)
+    await end(running)  # who waits has not asked again yet
+    late = await take(line, ONE, priority=9)
+    assert (late.grant, late.verdict.refused_by, late.verdict.wait_s) == (None, ONE, None)
+    assert (await take(line, OTHER)).grant is not None
+    assert (await waiting).grant is not None
+
+
+async def test_who_has_waited_in_vain_goes_past_nobody() -> None:
+    line = queue()
+    running = await take(line, ONE)
+    first = asyncio.create_task(take(line, ONE, priority=9))
+    second = asyncio.create_task(take(line, ONE, within_s=0.005))
+    await asyncio.sleep(0)
+    await end(running)  # the first one asks again after 25 ms
+    assert (await second).grant is None
+    assert (await first).grant is not None
