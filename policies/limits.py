@@ -51,7 +51,7 @@ class Limits:
         admit(answer.verdict, demand)
         if answer.grant is None:
             raise RuntimeError("admitted, and nothing granted")
-        async with Held(answer.grant, call.trace) as held:
+        async with Held(answer.grant, call.trace, estimated=demand.tokens) as held:
             return await held.through(await call_next(call))
 
     async def _take(self, call: Call, demand: Demand) -> Answer:

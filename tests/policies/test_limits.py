@@ -17,7 +17,7 @@ from gateway.limits.demand import Answer, Demand, Limit, Limited
 from gateway.limits.memory import MemoryLimiter
 from gateway.record import trace_headers
 from gateway.tokens import estimate_prompt_tokens
-from gateway.trace import AttemptEnded, Paused
+from gateway.trace import AttemptEnded, AttemptSent, Paused
 from gateway.usage import Usage
 from policies.limits import Limits
 from tests.builders import KEY, Answers, call, completion, stream, target, text_event
@@ -175,6 +175,23 @@ async def test_a_cancelled_call_gives_all_back() -> None:
     calling.cancel()
     await asyncio.wait([calling])
     assert (limiter.slots(), limiter.left(TPM)) == (0, 6000)
+
+
+async def test_an_attempt_that_goes_on_for_others_keeps_its_estimate() -> None:
+    """Who shared an answer with others, and left first, is not given its tokens for nothing."""
+    limiter = Watched()
+    made = call(key=HELD, body={"max_tokens": 50})
+
+    async def provider(made: Call) -> Reply:
+        attempts(made, USAGE)
+        made.trace.add(AttemptSent(1, 0.0))
+        made.trace.add(AttemptSent(2, 0.0))
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await limits(limiter)(made, provider)
+    taken = 20 + estimate_prompt_tokens(made.body) + 50
+    assert (limiter.slots(), limiter.left(TPM)) == (0, 6000 - taken)
 
 
 @pytest.mark.parametrize("how", ["read", "unread", "broken"])
