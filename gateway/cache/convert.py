@@ -26,6 +26,8 @@ def assembled(chunks: Iterable[JSON]) -> JSON:
         for piece in chunk.get("choices") or ():
             _add_choice(choices.setdefault(piece.get("index") or 0, {}), piece)
     usage = {"usage": head.pop("usage")} if "usage" in head else {}
+    for choice in choices.values():
+        _put_in_order(choice["message"].get("tool_calls") or [])
     ordered = [choices[index] for index in sorted(choices)]
     return {**head, "object": _COMPLETION, "choices": ordered, **usage}
 
@@ -58,10 +60,15 @@ def _add_choice(choice: JSON, piece: JSON) -> None:
     choice.setdefault("index", piece.get("index") or 0)
     message = choice.setdefault("message", {"role": "assistant", "content": None})
     _join(message, piece.get("delta") or {})
-    for call in message.get("tool_calls") or ():
-        call.pop("index", None)
     _join(choice, {k: v for k, v in piece.items() if k not in ("index", "delta")})
     choice.setdefault("finish_reason", None)
+
+
+def _put_in_order(calls: list[JSON]) -> None:
+    """By their indices, which an unstreamed answer does not have."""
+    calls.sort(key=lambda call: call.get("index") or 0)
+    for call in calls:
+        call.pop("index", None)
 
 
 def _join(into: JSON, piece: JSON) -> None:
@@ -87,13 +94,19 @@ def _joined(name: str, old: Any, new: Any) -> Any:
 def _joined_lists(old: list[Any], pieces: list[Any]) -> list[Any]:
     joined = list(old)
     for piece in pieces:
-        index = piece.get("index") if isinstance(piece, dict) else None
-        if isinstance(index, int) and index < len(joined):
-            _join(joined[index], piece)
-        elif isinstance(piece, dict):
-            whole: JSON = {}
-            _join(whole, piece)
-            joined.append(whole)
-        else:
+        if not isinstance(piece, dict):
             joined.append(piece)
+            continue
+        begun = _with_index(joined, piece.get("index"))
+        if begun is None:
+            joined.append(begun := {})
+        _join(begun, piece)
     return joined
+
+
+def _with_index(items: list[Any], index: object) -> JSON | None:
+    """What was begun under this index: not its place, as not everybody counts from 0."""
+    if index is None:
+        return None
+    same = (item for item in reversed(items) if isinstance(item, dict))
+    return next((item for item in same if item.get("index") == index), None)

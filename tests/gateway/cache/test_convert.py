@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,27 @@ def test_parallel_tool_calls_are_joined_by_index() -> None:
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}},
         {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
     ]
+
+
+@pytest.mark.parametrize("order", [(1, 2, 1), (2, 1, 1), (0, 3, 0)])
+def test_the_indices_of_tool_calls_need_not_begin_at_0_nor_come_in_order(
+    order: tuple[int, int, int],
+) -> None:
+    """Some servers count a text before them, too."""
+    seen: set[int] = set()
+
+    def piece(index: int) -> JSON:
+        name = {} if index in seen else {"id": f"c{index}", "type": "function"}
+        seen.add(index)
+        function = {"name": f"f{index}" if name else "", "arguments": "1"}
+        return {"tool_calls": [{"index": index, **name, "function": function}]}
+
+    found = message(*map(piece, order), reason="tool_calls")["tool_calls"]
+    assert [(call["id"], call["function"]) for call in found] == [
+        (f"c{index}", {"name": f"f{index}", "arguments": "1" * order.count(index)})
+        for index in sorted(set(order))
+    ]
+    assert all("index" not in call for call in found)
 
 
 def test_log_probabilities_are_put_one_after_another() -> None:
