@@ -36,8 +36,8 @@ class MetricFiles(Collector):
         with _locked(self._home, fcntl.LOCK_SH):
             # One that was made this moment is empty yet.
             files = [str(f) for f in sorted(self._home.glob("*.db")) if f.stat().st_size]
-            merged: dict[str, Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-        return merged.values()
+            merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return merged
 
 
 def bury(home: Path, pid: int) -> None:

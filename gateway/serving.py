@@ -15,9 +15,10 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from gateway import process
+from gateway import metricfiles, process
 from gateway.catalog import Catalog
 from gateway.config import Config
 from gateway.configfile import load
@@ -114,14 +115,19 @@ async def _first_keys(prepared: Prepared) -> FirstKeys:
 def _supervise(workers: int, listener: socket.socket, config_path: Path) -> int:
     """Workers are this very command with the socket handed down.
 
-    Their standard input is a pipe from this process, which tells them when it is gone.
+    Their standard input is a pipe from this process, which tells them when it is gone. What they
+    count is in files of a directory that is removed after them.
     """
     fd = listener.fileno()
     command = [sys.executable, "-m", "gateway", *sys.argv[1:], "--listen-fd", str(fd)]
+    reloads = Reloads(config_path, partial(_checked, config_path))
+    with TemporaryDirectory(prefix="sluice-metrics-") as metrics:
+        environ = {**os.environ, metricfiles.VARIABLE: metrics}
 
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603 - our own command line
-            command, pass_fds=[fd], stdin=subprocess.PIPE
-        )
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(  # noqa: S603 - our own command line
+                command, pass_fds=[fd], stdin=subprocess.PIPE, env=environ
+            )
 
-    return Supervisor(start, workers, Reloads(config_path, partial(_checked, config_path))).run()
+        bury = partial(metricfiles.bury, Path(metrics))
+        return Supervisor(start, workers, reloads, bury).run()

@@ -33,6 +33,7 @@ class Supervisor:
     The first SIGTERM or SIGINT is passed on, and the workers drain; the parent ends with them.
     A worker that gives up within its first seconds is not replaced: the next one would give up
     too. One that was killed is. SIGHUP reaches the workers once the configuration is sound.
+    `bury` hears of each that has ended, before another takes its place.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Supervisor:
         start: Callable[[], subprocess.Popen[bytes]],
         count: int,
         configuration: Configuration,
+        bury: Callable[[int], None] = lambda pid: None,
     ) -> None:
         self._start = start
         self._count = count
         self._configuration = configuration
+        self._bury = bury
         self._workers: dict[subprocess.Popen[bytes], float] = {}
         self._stopping = False
 
@@ -88,6 +91,7 @@ class Supervisor:
             del self._workers[worker]
             if worker.stdin:
                 worker.stdin.close()
+            self._bury(worker.pid)
             if self._stopping:
                 continue
             log.error("worker %d ended with status %d", worker.pid, worker.returncode)
