@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 
-from gateway.errors import SluiceError, UpstreamFailure
-from gateway.exchange import Call, Completion, Ending, cancel_reason
+from gateway.errors import BudgetExceeded, SluiceError, UpstreamFailure
+from gateway.exchange import Call, Completion, Ending, Stream, cancel_reason
 from gateway.ledger import Accounts, Intent, Settlement
 from gateway.meter import Meter, Pace
+from gateway.paidevents import PaidEvents
 from gateway.spending import Opened
-from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent, NeverSent
+from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent, NeverSent, Stopped, ToppedUp
 from gateway.usage import Usage
 from gateway.worstcase import bound_nano_usd
 
@@ -44,9 +46,9 @@ class Charge:
     def __init__(
         self, opened: Opened, accounts: Accounts, pace: Pace, now: Callable[[], float]
     ) -> None:
-        self.meter = Meter(opened.call, pace)
+        self._meter = Meter(opened.call, pace)
         self._call = opened.call
-        self._budgeted = opened.budgeted
+        self._opened = opened
         self._accounts = accounts
         self._pace = pace
         self._now = now
@@ -57,17 +59,32 @@ class Charge:
         usage = completion.usage
         if usage:
             target = self._call.chosen
-            self._pace.observe(target, usage.completion_tokens, self.meter.elapsed_s())
-        await self._settle(usage or self.meter.estimate_of(completion), None)
+            self._pace.observe(target, usage.completion_tokens, self._meter.elapsed_s())
+        await self._settle(usage or self._meter.estimate_of(completion), None)
 
-    async def streamed(self, ending: Ending) -> None:
-        """A streamed answer is over."""
-        usage = self.meter.usage(whole=ending.how == "finished")
+    def streaming(self, stream: Stream) -> None:
+        """A streamed answer begins."""
+        opened, meter = self._opened, self._meter
+        if opened.reserve is not None and opened.top_up is not None:
+            used = partial(meter.usage, whole=False)
+            paying = (opened.call, opened.reserve, opened.top_up, used)
+            stream.source_by(lambda source: PaidEvents(source, *paying))
+        stream.through(meter.watch)
+        stream.on_close(self._streamed)
+
+    async def _streamed(self, ending: Ending) -> None:
+        reserve, trace = self._opened.reserve, self._call.trace
+        if reserve is not None and reserve.top_ups:
+            trace.add(ToppedUp(reserve.top_ups, reserve.bound_nano_usd))
+        stopped = reserve is not None and trace.last(Stopped) is not None
         if ending.how == "abandoned":
             error: str | None = "client_gone"
+        elif stopped:
+            error = BudgetExceeded.kind
         else:
             error = ending.error.kind if ending.error else None
-        await self._settle(usage, error)
+        whole = ending.how == "finished" and not stopped
+        await self._settle(self._meter.usage(whole=whole), error)
 
     async def __aenter__(self) -> Charge:
         return self
@@ -79,15 +96,15 @@ class Charge:
         traceback: TracebackType | None,
     ) -> None:
         if isinstance(error, UpstreamFailure):
-            await self._settle(self.meter.estimate() if error.billable else None, error.kind)
+            await self._settle(self._meter.estimate() if error.billable else None, error.kind)
         elif isinstance(error, SluiceError):
             await self._settle(None, error.kind)
         elif isinstance(error, asyncio.CancelledError):
             never_sent = self._call.trace.last(NeverSent)
             unsent = never_sent is not None and never_sent.number == self._call.attempt
-            await self._settle(None if unsent else self.meter.estimate(), cancel_reason(error))
+            await self._settle(None if unsent else self._meter.estimate(), cancel_reason(error))
         elif error is not None:
-            await self._settle(self.meter.estimate(), "internal_error")
+            await self._settle(self._meter.estimate(), "internal_error")
 
     async def _settle(self, usage: Usage | None, error: str | None) -> None:
         """Once. The settlement is on its way before this suspends, so a cancellation is safe."""
@@ -114,8 +131,8 @@ class Charge:
                 error=error,
                 settled_at_ms=int(self._now() * 1000),
                 first_event_ms=self._first_event_ms(),
-                duration_ms=round(self.meter.elapsed_s() * 1000),
-                budgeted=self._budgeted,
+                duration_ms=round(self._meter.elapsed_s() * 1000),
+                budgeted=self._opened.budgeted,
             )
         )
 

@@ -220,6 +220,8 @@ class ModelInfo:
     audio: bool | None = None
     tools: bool | None = None
     json_schema: bool | None = None
+    hidden_reasoning: bool | None = None
+    max_image_tokens: int | None = None
     price: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -261,6 +263,7 @@ class Budgeting:
 
     wait_s: float = 1.0
     unbounded: Literal["refuse", "allow"] = "refuse"
+    reserve_output_tokens: int = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

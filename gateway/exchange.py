@@ -167,6 +167,10 @@ class Stream:
         self._ending: Ending | None = None
         self._closing: asyncio.Task[None] | None = None
 
+    def source_by(self, wrap: Callable[[AsyncIterator[Events]], AsyncIterator[Events]]) -> None:
+        """Read the events by way of `wrap(source)`, which unlike a step may wait, or end early."""
+        self._source = wrap(self._source)
+
     def through(self, step: Step) -> None:
         """Pass every list of events through `step`, which may watch, replace or drop them."""
         self._steps.append(step)

@@ -54,7 +54,7 @@ class Flight:
         self._listeners = 0
         self._readers: set[_Reader] = set()
         self._farewell: SluiceError | None = None
-        self._news = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self.task = asyncio.create_task(self._run())
         self.task.add_done_callback(self._over)
 
@@ -114,13 +114,18 @@ class Flight:
 
     # ----------------------------------------------------------------------- its listeners
 
-    async def news(self) -> None:
-        """Wait until something has changed."""
-        await self._news.wait()
+    def news(self) -> asyncio.Future[None]:
+        """To be awaited by one: something has changed."""
+        waiting: asyncio.Future[None] = self.task.get_loop().create_future()
+        self._waiting.append(waiting)
+        return waiting
 
     def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                if not one.done():  # cancelled
+                    one.set_result(None)
 
     def join(self) -> None:
         """Hold a reference. `listen` and its stream give it back."""
@@ -156,16 +161,18 @@ class Flight:
         elif self._dropped or (self.private and call is not self.call):
             await self.leave("client_gone")
             raise NotShared
-        return _Reader(self).stream()
+        return _Reader(self, own=call is self.call).stream()
 
     def _is_for(self, call: Call) -> bool:
         return self.whole and (call is self.call or not self.private)
 
     async def _until(self, call: Call, ready: Callable[[], bool]) -> None:
-        # The starter's deadline is kept by the path below, which knows the better error.
-        deadline = None if call is self.call else call.deadline
         try:
-            async with asyncio.timeout_at(deadline):
+            if call is self.call:  # the path below keeps its deadline, and knows the better error
+                while not ready():
+                    await self.news()
+                return
+            async with asyncio.timeout_at(call.deadline):
                 while not ready():
                     await self.news()
         except asyncio.CancelledError as error:
@@ -226,9 +233,10 @@ class Flight:
 class _Reader:
     """One listener's place in a flight's events: the source of its stream."""
 
-    def __init__(self, flight: Flight) -> None:
+    def __init__(self, flight: Flight, *, own: bool) -> None:
         self.at = 0
         self._flight = flight
+        self._own = own
         self._closed = False
         flight.attach(self)
 
@@ -243,6 +251,8 @@ class _Reader:
     async def __anext__(self) -> Events:
         flight = self._flight
         while not self._closed:
+            if not self._own and flight.private:  # the starter's budget has stopped it
+                raise _ended()
             at = flight.end_at()
             events = flight.after(self.at)
             if events is not None:

@@ -15,7 +15,7 @@ import orjson
 
 from gateway.errors import UpstreamFailure, error_classes
 from gateway.exchange import JSON, Completion, Ending, Event, Events, Reply, Stream
-from gateway.trace import Fact, Trace
+from gateway.trace import Fact, Stopped, Trace
 from gateway.usage import usage_from_openai
 
 JSON_TYPE = "application/json"
@@ -188,7 +188,7 @@ class Held:
 
     async def streamed(self, ending: Ending) -> None:
         """A streamed answer is over. Only a whole one is kept."""
-        if ending.how == "finished":
+        if ending.how == "finished" and self._trace.last(Stopped) is None:
             await self._keep(200, STREAM_TYPE, b"[%b]" % b",".join(self._chunks), self._size)
         else:
             await self._answers.release(self._claim)

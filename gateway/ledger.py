@@ -130,6 +130,15 @@ class Accounts(Protocol):
     async def peek(self, reservations: Sequence[Reservation]) -> Granted | Short:
         """What `open` would answer now; changes nothing. Raises `Unavailable`."""
 
+    async def top_up(
+        self, charge_id: str, nano_usd: int, reservations: Sequence[Reservation]
+    ) -> Granted | Short:
+        """Raise the bound of an open charge by `nano_usd`, and by that what it holds.
+
+        Raises `Unavailable`, also for a charge that is no longer open. After `Short`, or an
+        exception, whoever made the attempt must not let it cost more than before.
+        """
+
     async def settle(self, settlement: Settlement) -> None:
         """Return once the settlement is durable, or after its time limit: then it is retried later.
 

@@ -81,6 +81,8 @@ class Model:
     `context_window` is input and output together where the provider counts them so;
     `max_prompt_tokens` and `max_completion_tokens` are the provider's separate limits.
     `tokenizer` is the encoding that it counts with; without one, characters are counted.
+    With `hidden_reasoning` it bills tokens that its answers do not show. `max_image_tokens` is the
+    most that it counts for one image.
     """
 
     name: str
@@ -91,6 +93,8 @@ class Model:
     audio: bool | None = None
     tools: bool | None = None
     json_schema: bool | None = None
+    hidden_reasoning: bool | None = None
+    max_image_tokens: int | None = None
     tokenizer: str | None = None
     characters_per_token: float | None = None
     price: Price | None = None

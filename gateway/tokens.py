@@ -11,6 +11,8 @@ Media count by figures, because their size in tokens depends on the model:
 | image | 765 | 50,000 | 1024² at gpt-4o; 8 tiles at gpt-4o-mini are 48,169 |
 | audio, in base64 characters | 1 per 1,000 | 1 per 32 | Google: 32 a second; 128 and 8 kbit/s |
 | anything else (file, video, audio by reference) | 3,000 | 250,000 | two PDF pages; a window |
+
+Where a model has `max_image_tokens`, an image is bound by that.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ _AUDIO_CHARACTERS, _AUDIO_CHARACTERS_BOUND = 1_000, 32
 
 # Role and separators of a message: 3 to 5 in OpenAI's format, 20 at most in templates seen.
 _MESSAGE, _MESSAGE_BOUND = 4, 32
+CHOICE_BOUND = _MESSAGE_BOUND
+"""At least as many tokens as a choice has beside its text."""
 # Punctuation, and in a bound indentation, around each item of a JSON value.
 _JSON_ITEM, _JSON_ITEM_BOUND = 1, 24
 # What a provider puts before the tools: Anthropic's own prompt has up to 804 tokens.
@@ -51,12 +55,15 @@ def estimate_text_tokens(text: str) -> int:
 
 def estimate_prompt_tokens(body: Mapping[str, Any]) -> int:
     """About how many tokens a chat completion request's prompt has."""
-    return _Estimate().prompt(body)
+    return _ESTIMATE.prompt(body)
 
 
-def bound_prompt_tokens(body: Mapping[str, Any]) -> int:
+def bound_prompt_tokens(body: Mapping[str, Any], max_image_tokens: int | None = None) -> int:
     """At least as many tokens as the prompt can have: a token is at least one byte of UTF-8."""
-    return _Bound().prompt(body)
+    if max_image_tokens is None:
+        return _BOUND.prompt(body)
+    low = min(max_image_tokens, _IMAGE_LOW_BOUND)
+    return _Bound(image=max_image_tokens, image_low=low).prompt(body)
 
 
 def asked_completion_tokens(body: Mapping[str, Any]) -> int | None:
@@ -84,9 +91,32 @@ def bound_completion_tokens(body: Mapping[str, Any], model: Model) -> int | None
     limit = asked_completion_tokens(body) or model.max_completion_tokens or model.context_window
     if not isinstance(limit, int):
         return None
+    return answer_tokens(body, limit)
+
+
+def answer_tokens(body: Mapping[str, Any], limit: int) -> int:
+    """At most as many as an answer has whose choices have `limit` tokens each."""
     predicted = body.get("prediction")
     content = predicted.get("content") if isinstance(predicted, Mapping) else None
-    return min(limit * _choices(body) + _Bound().content(content), _LONGEST_ANSWER)
+    return min(limit * _choices(body) + _BOUND.content(content), _LONGEST_ANSWER)
+
+
+def bound_delta_tokens(delta: Mapping[str, Any]) -> int:
+    """At least as many tokens as a piece of a choice has, but for what is not shown.
+
+    Texts count their bytes wherever they stand: content, arguments of tools, reasoning, refusals.
+    """
+    total = 0
+    pending: list[object] = [*delta.values()]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            total += _BOUND.text(item)
+        elif isinstance(item, dict):
+            pending += item.values()
+        elif isinstance(item, list):
+            pending += item
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +209,9 @@ class _Bound(_Estimate):
 
     def text(self, text: str) -> int:
         return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+_ESTIMATE, _BOUND = _Estimate(), _Bound()
 
 
 def _mappings(values: object) -> Iterator[Mapping[str, Any]]:

@@ -156,6 +156,33 @@ class AttemptEnded(Fact):
         }
 
 
+@dataclass(frozen=True, slots=True)
+class ToppedUp(Fact):
+    """A stream held more than it began with: how often it asked, and what it held at last."""
+
+    times: int
+    bound_nano_usd: int
+
+    def describe(self) -> JSON:
+        return {
+            "fact": "topped_up",
+            "times": self.times,
+            "bound_nano_usd": self.bound_nano_usd,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(Fact):
+    """A stream was ended early: this budget had no room for more than `tokens`."""
+
+    budget: str
+    tokens: int
+    storable: ClassVar[bool] = False
+
+    def describe(self) -> JSON:
+        return {"fact": "stopped", "budget": self.budget, "tokens": self.tokens}
+
+
 class Trace:
     """What the path has learned, in order: ledger row, headers and log line are views of it."""
 
@@ -175,6 +202,16 @@ class Trace:
 
     def add(self, fact: Fact) -> None:
         self.facts.append(fact)
+
+    def branch(self) -> Trace:
+        """An empty one of the same beginning, for what runs beside others; `join` adds it."""
+        branch = Trace()
+        branch._began = self._began
+        return branch
+
+    def join(self, branch: Trace) -> None:
+        """Add all that a branch knows."""
+        self.facts += branch.facts
 
     def last(self, kind: type[F]) -> F | None:
         """The newest fact of a kind, or None."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from gateway.exchange import JSON, Call
 from gateway.targets import Model, Target
-from gateway.tokens import bound_completion_tokens, bound_prompt_tokens
+from gateway.tokens import answer_tokens, bound_completion_tokens, bound_prompt_tokens
 
 # What an attempt is bound to where neither the caller nor anybody's table names a longest answer.
 UNKNOWN_LIMIT_TOKENS = 16_384
@@ -17,6 +17,9 @@ _PROVIDERS_OWN = ("web_search_options", "plugins", "mcp_servers", "search_parame
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _RENAMED = frozenset({"openai", "azure"})  # their newer models refuse the older name
 _LEAST_ANSWER_TOKENS = 64
+_USUAL_RESERVE_TOKENS = 4096
+# What asks for tokens that need not be seen: reasoning, speech, images, what is rejected.
+_UNSEEN = ("reasoning_effort", "reasoning", "thinking", "modalities", "prediction", "best_of")
 _CALLERS_TOOLS = frozenset({"function", "custom"})
 
 
@@ -28,18 +31,32 @@ def bound_nano_usd(call: Call) -> int | None:
     completion = bound_completion_tokens(call.body, model)
     if completion is None:
         completion = UNKNOWN_LIMIT_TOKENS * (call.body.get("n") or 1)
-    return model.price.bound_nano_usd(bound_prompt_tokens(call.body), completion)
+    return model.price.bound_nano_usd(bound_prompt(call.body, model), completion)
+
+
+def bound_prompt(body: JSON, model: Model) -> int:
+    """At least as many tokens as the prompt has at this model."""
+    return bound_prompt_tokens(body, model.max_image_tokens)
+
+
+def can_grow(body: JSON, model: Model) -> bool:
+    """Can what a stream holds follow what comes of it? Only if all that is billed is seen."""
+    return (
+        body.get("stream") is True
+        and model.hidden_reasoning is False
+        and not any(map(body.get, (*_LIMITS, *_UNSEEN)))
+    )
 
 
 def unbounded(body: JSON, model: Model) -> str | None:
     """Why `bound_nano_usd` is no upper bound; None if it is one."""
     if model.price is None:
         return "its price is not known"
-    if bound_completion_tokens(body, model) is None:
+    if bound_completion_tokens(body, model) is None and not can_grow(body, model):
         return "its longest answer is not known; send max_tokens"
     if any(body.get(name) for name in _PROVIDERS_OWN) or any(_own_tools(body)):
         return "tools that the provider runs cost what they will"
-    if any(_by_reference(body)):
+    if any(_by_reference(body, model)):
         return "the size of what is sent by reference is not known; send it inline"
     return None
 
@@ -55,7 +72,7 @@ def shortened(call: Call, left_nano_usd: int) -> tuple[Call, int] | None:
     if call.stream or model.price is None or longest is None or any(map(body.get, _LIMITS)):
         return None
     name = _LIMITS[call.chosen.provider.kind in _RENAMED]
-    prompt, price = bound_prompt_tokens(body), model.price
+    prompt, price = bound_prompt(body, model), model.price
 
     def too_much(tokens: int) -> bool:
         completion = bound_completion_tokens({**body, name: tokens}, model) or 0
@@ -72,14 +89,24 @@ def cheaper(call: Call, targets: Iterable[Target]) -> list[Target]:
 
     Targets of other aliases are for errors of providers, not for want of money.
     """
-    here = None if unbounded(call.body, call.chosen.model) else bound_nano_usd(call)
+    here = None if unbounded(call.body, call.chosen.model) else _usually_held(call)
     found: list[Target] = []
     for target in targets:
         if not target.fallback_on and unbounded(call.body, target.model) is None:
-            there = bound_nano_usd(call.with_(target=target))
+            there = _usually_held(call.with_(target=target))
             if here is None or (there is not None and there < here):
                 found.append(target)
     return found
+
+
+def _usually_held(call: Call) -> int | None:
+    """What an attempt holds at first, to compare targets by."""
+    body, model = call.body, call.chosen.model
+    if model.price is None or not can_grow(body, model):
+        return bound_nano_usd(call)
+    first = answer_tokens(body, _USUAL_RESERVE_TOKENS)
+    tokens = min(first, bound_completion_tokens(body, model) or first)
+    return model.price.bound_nano_usd(bound_prompt(body, model), tokens)
 
 
 def _own_tools(body: JSON) -> Iterator[bool]:
@@ -87,19 +114,21 @@ def _own_tools(body: JSON) -> Iterator[bool]:
         yield not (isinstance(tool, Mapping) and tool.get("type") in _CALLERS_TOOLS)
 
 
-def _by_reference(body: JSON) -> Iterator[bool]:
+def _by_reference(body: JSON, model: Model) -> Iterator[bool]:
     """Of each part of the prompt: must the provider fetch it, or open it, to know its size?"""
     for message in body.get("messages") or ():
         content = message.get("content")
         for part in content if isinstance(content, list) else ():
-            yield isinstance(part, Mapping) and not _inline(part)
+            yield isinstance(part, Mapping) and not _bounded(part, model)
 
 
-def _inline(part: Mapping[str, object]) -> bool:
+def _bounded(part: Mapping[str, object], model: Model) -> bool:
     kind = part.get("type")
     if kind in ("text", "refusal"):
         return True
     if kind in ("image_url", "image"):
+        if model.max_image_tokens is not None:
+            return True
         image = part.get("image_url")
         url = image.get("url") if isinstance(image, Mapping) else image
         return isinstance(url, str) and url.startswith("data:")

@@ -47,6 +47,5 @@ class Account:
             if isinstance(reply, Completion):
                 await charge.completed(reply)
             else:
-                reply.through(charge.meter.watch)
-                reply.on_close(charge.streamed)
+                charge.streaming(reply)
         return reply

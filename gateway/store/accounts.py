@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from gateway.errors import Unavailable
 from gateway.ledger import CallRecord, Granted, Intent, Reservation, Settlement, Short
 from gateway.pricing import Price
-from gateway.store.budgets import hold, peek, spend, take
+from gateway.store.budgets import hold, peek, spend, take, top_up
 from gateway.store.charges import (
     COST,
     INSERT_CALLS,
@@ -38,6 +38,7 @@ RETRY_S = 0.5
 
 _NewPrice = tuple[str, str, int]
 _Opening = tuple[Row, _NewPrice | None, Sequence[Reservation]]
+_TopUp = tuple[str, int, Sequence[Reservation]]
 _Settling = tuple[Row, bool]
 
 _GRANTED = Granted()
@@ -73,6 +74,8 @@ class SqlAccounts:
             on_unclaimed=self._settle_unclaimed,
             apiece=True,
         )
+        # One that is committed after its caller left is released with the charge.
+        self._topping_up = Operation(run=_top_up, skip_unclaimed=True, apiece=True)
         self._peeking = Operation(run=_peek, skip_unclaimed=True, apiece=True)
         self._settling = Operation(run=_settle_charges, on_failure=self._on_settle_failed)
         self._recording = Operation(run=_insert_calls, on_failure=self._on_record_failed)
@@ -99,6 +102,17 @@ class SqlAccounts:
             raise Unavailable("The ledger cannot be written; try again in a moment.") from error
         if new and price is not None and isinstance(outcome, Granted):
             self._known_prices.add(price.digest)
+        return outcome
+
+    async def top_up(
+        self, charge_id: str, nano_usd: int, reservations: Sequence[Reservation]
+    ) -> Granted | Short:
+        wanted = (charge_id, nano_usd, reservations)
+        try:
+            outcome: Granted | Short = await self._writer.submit(self._topping_up, wanted)
+        except (*FAULTS, TimeoutError) as error:
+            _log.warning("charge not topped up: %s", error)
+            raise Unavailable("The ledger cannot be written; try again in a moment.") from error
         return outcome
 
     async def peek(self, reservations: Sequence[Reservation]) -> Granted | Short:
@@ -200,6 +214,10 @@ def _settle_charges(db: sqlite3.Connection, settlings: Sequence[_Settling]) -> N
     ended = {row[-1]: row[COST] or 0 for row, budgeted in reversed(settlings) if budgeted}
     if ended:
         spend(db, [(cost, charge_id) for charge_id, cost in ended.items()])
+
+
+def _top_up(db: sqlite3.Connection, wanted: Sequence[_TopUp]) -> list[Granted | Short]:
+    return [top_up(db, *one) for one in wanted]
 
 
 def _peek(db: sqlite3.Connection, wanted: Sequence[Sequence[Reservation]]) -> list[Granted | Short]:

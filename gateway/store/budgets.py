@@ -15,6 +15,7 @@ import aiosqlite
 from gateway.budgets import Budget, Budgets
 from gateway.ledger import Granted, Reservation, Short
 from gateway.store.rows import Statement, insert
+from gateway.store.writer import OperationRefused
 
 _TAKE = (
     "UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd + ? "
@@ -34,7 +35,18 @@ _BALANCE = (
     "SELECT spent_nano_usd, reserved_nano_usd FROM budget_periods "
     "WHERE budget_id = ? AND period_start_ms = ?"
 )
-_HOLD = insert("charge_reservations", ("charge_id", "budget_id", "period_start_ms", "nano_usd"))
+_HOLD = insert(
+    "charge_reservations",
+    ("charge_id", "budget_id", "period_start_ms", "nano_usd"),
+    "ON CONFLICT (charge_id, budget_id) "
+    "DO UPDATE SET nano_usd = charge_reservations.nano_usd + excluded.nano_usd",
+)
+# One row at least for a charge that is open, also if it holds nothing.
+_HELD = (
+    "SELECT r.budget_id, r.period_start_ms FROM charges AS c LEFT JOIN charge_reservations AS r "
+    "ON r.charge_id = c.charge_id WHERE c.charge_id = ? AND c.state = 'open'"
+)
+_RAISE_BOUND = "UPDATE charges SET bound_nano_usd = bound_nano_usd + ? WHERE charge_id = ?"
 _SPEND = Statement(
     2,
     lambda values: (
@@ -118,6 +130,25 @@ def hold(db: sqlite3.Connection, taken: Iterable[tuple[str, Sequence[Reservation
         for held in reservations
     ]
     _HOLD.execute(db, rows)
+
+
+def top_up(
+    db: sqlite3.Connection, charge_id: str, nano_usd: int, reservations: Sequence[Reservation]
+) -> Granted | Short:
+    """Let an open charge hold, and cost, so much more. Raises `OperationRefused` for another.
+
+    Of a budget that it holds nothing of (set after it was opened, and about to be counted) nothing
+    is taken.
+    """
+    places = set(db.execute(_HELD, (charge_id,)))
+    if not places:
+        raise OperationRefused(f"{charge_id} is not open")
+    wanted = [held for held in reservations if (held.budget_id, held.period_start_ms) in places]
+    answer = take(db, wanted)
+    if isinstance(answer, Granted):
+        hold(db, [(charge_id, wanted)])
+        db.execute(_RAISE_BOUND, (nano_usd, charge_id))
+    return answer
 
 
 def peek(db: sqlite3.Connection, reservations: Sequence[Reservation]) -> Granted | Short:

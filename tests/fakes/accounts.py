@@ -41,6 +41,18 @@ class Book:
                 self.held[held.budget_id] = self.held.get(held.budget_id, 0) + held.nano_usd
         return answer
 
+    async def top_up(
+        self, charge_id: str, nano_usd: int, reservations: Sequence[Reservation]
+    ) -> Granted | Short:
+        answer = await self.peek(reservations)
+        if isinstance(answer, Granted):
+            self.events.append(f"top up {charge_id} {nano_usd}")
+            held = self._reservations[charge_id]
+            self._reservations[charge_id] = [*held, *reservations]
+            for more in reservations:
+                self.held[more.budget_id] += more.nano_usd
+        return answer
+
     async def peek(self, reservations: Sequence[Reservation]) -> Granted | Short:
         await asyncio.sleep(0)
         self.asked_for += 1
@@ -57,10 +69,12 @@ class Book:
 
     async def settle(self, settlement: Settlement) -> None:
         self.settlements.append(settlement)
-        for held in self._reservations.pop(settlement.charge_id, ()):
+        reservations = self._reservations.pop(settlement.charge_id, ())
+        for held in reservations:
             self.held[held.budget_id] -= held.nano_usd
-            spent = self.spent.get(held.budget_id, 0)
-            self.spent[held.budget_id] = spent + (settlement.cost_nano_usd or 0)
+        for budget_id in {held.budget_id for held in reservations}:
+            spent = self.spent.get(budget_id, 0)
+            self.spent[budget_id] = spent + (settlement.cost_nano_usd or 0)
         self.asked.set()
         if self.stuck is not None:
             await self.stuck.wait()
