@@ -2,7 +2,8 @@
 
 A key is the SHA-256 of canonical JSON (sorted names, at every level) of all that can make a
 difference: the caller's body as it would be sent, so that every field counts, unknown ones too;
-the name that was asked for with its targets, never the target that was chosen; the headers that
+the name that was asked for with its targets, never the target that was chosen; the fallbacks that
+the key may use, since whoever joins a call may be given theirs; the headers that
 are passed on; and whose answer it is.
 """
 
@@ -49,6 +50,7 @@ class Keys:
                 self._world,
                 alias,
                 _own_targets(call) if alias is None else self._aliases.get(alias),
+                sorted({target.fallback for target in call.candidates if target.fallback}),
                 _owner(call, namespace),
                 {name: call.headers[name] for name in self._headers if name in call.headers},
                 content,
