@@ -5,12 +5,14 @@ Every route but the ones in `OPEN` authenticates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from gateway.edge.asgi import new_call_id
@@ -27,8 +29,9 @@ def build_app(
     live: ASGIApp,
     ready: ASGIApp,
     metrics: ASGIApp,
+    admin: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """The application around its endpoints."""
+    """The application around its endpoints. `admin` are the operator's routes."""
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
@@ -38,6 +41,7 @@ def build_app(
             Route("/health/live", live, methods=["GET"]),
             Route("/health/ready", ready, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
+            *admin,
         ],
         exception_handlers={
             HTTPException: _http_error,

@@ -8,10 +8,13 @@ SluiceError
 │   ├── InvalidKey               401  no, unknown, revoked or expired virtual key
 │   ├── ModelNotAllowed          403  the key may not use this model
 │   ├── AdminOnly                403  the route needs the admin key
+│   ├── ForeignOrigin            403  a change in a session, but not from a page of our own
 │   ├── ModelNotFound            404  no configured provider knows the model
 │   │   └── ProviderNotFound     404  `provider/model` names no configured provider
 │   ├── PathNotFound             404
+│   ├── NotFound                 404  there is no such key, team, budget, …
 │   ├── MethodNotAllowed         405
+│   ├── Conflict                 409  what is there does not allow this change
 │   ├── IdempotencyConflict      409  the Idempotency-Key was used for another body
 │   ├── IdempotencyInProgress    409  its first call is running where it cannot be joined
 │   ├── BodyTooLarge             413
@@ -144,6 +147,12 @@ class AdminOnly(Refusal):
     code = "admin_only"
 
 
+class ForeignOrigin(Refusal):
+    kind = "foreign_origin"
+    status = 403
+    code = "foreign_origin"
+
+
 class ModelNotFound(Refusal):
     kind = "model_not_found"
     status = 404
@@ -160,10 +169,23 @@ class PathNotFound(Refusal):
     code = "path_not_found"
 
 
+class NotFound(Refusal):
+    kind = "not_found"
+    status = 404
+    code = "not_found"
+
+
 class MethodNotAllowed(Refusal):
     kind = "method_not_allowed"
     status = 405
     code = "method_not_allowed"
+
+
+class Conflict(Refusal):
+    kind = "conflict"
+    status = 409
+    code = "conflict"
+    should_retry = False
 
 
 class IdempotencyConflict(Refusal):

@@ -25,6 +25,8 @@ from gateway.calllog import CallLog
 from gateway.config import Config
 from gateway.configfile import load
 from gateway.directory import Directory
+from gateway.edge.admin.parts import AdminParts
+from gateway.edge.admin.routes import admin_routes
 from gateway.edge.chat import ChatCompletions
 from gateway.edge.explain import Explain
 from gateway.edge.pages import Live, MetricsPage, Models, Ready
@@ -163,6 +165,19 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
             live=Live(),
             ready=Ready(visits, {"database": store.healthy, "lanes": lanes.ready}),
             metrics=MetricsPage(metrics, config.server, store.admin_key.check),
+            admin=admin_routes(
+                AdminParts(
+                    desk=store.desk,
+                    admin_key=store.admin_key,
+                    find=store.keyring.find,
+                    generation=lambda: generations.current,
+                    health=health,
+                    visits=visits,
+                    process=store.leases.owner,
+                    caching=workshop.caching,
+                    redis=None if redis is None else lambda: redis.available,
+                )
+            ),
         )
 
 

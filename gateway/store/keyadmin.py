@@ -6,7 +6,7 @@ and leaves a row in the audit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -21,6 +21,8 @@ from gateway.store.keytable import (
     change,
     described,
     insert_key,
+    last_used,
+    page_of_keys,
     select_keys,
     to_json,
     update_key,
@@ -61,6 +63,22 @@ class KeyAdmin:
     async def list(self) -> list[StoredKey]:
         """All keys, newest first."""
         return await select_keys(self._db)
+
+    async def page(
+        self,
+        limit: int,
+        after: str | None = None,
+        *,
+        team: str | None = None,
+        state: str | None = None,
+    ) -> tuple[Sequence[StoredKey], str | None]:
+        """Some keys, newest first, and the `after` of the next page. Raises `ValueError`."""
+        now_ms = self._clock()
+        return await page_of_keys(self._db, limit, after, now_ms, team=team, state=state)
+
+    async def last_used(self, key_ids: Sequence[str]) -> dict[str, int]:
+        """When each of these keys was used last, in unix milliseconds."""
+        return await last_used(self._db, key_ids)
 
     async def show(self, key_id: str) -> StoredKey:
         """Raises `UnknownKey`."""
@@ -153,6 +171,17 @@ class KeyAdmin:
                 (to_json(after["credentials"]), to_json(after["settings"]), team),
             )
             await audit.note("team.update", team, before, after)
+
+    async def team_members(self) -> dict[str, int]:
+        """How many keys of each team are not revoked."""
+        query = "SELECT team, COUNT(*) FROM keys WHERE revoked_at_ms IS NULL GROUP BY team"
+        async with self._db.execute(query) as rows:
+            return {team: count async for team, count in rows if team is not None}
+
+    async def team_times(self) -> dict[str, int]:
+        """When each team was made, in unix milliseconds."""
+        async with self._db.execute("SELECT name, created_at_ms FROM teams") as rows:
+            return {name: created_ms async for name, created_ms in rows}
 
     async def team_settings(self) -> dict[str, dict[str, Any]]:
         """Each team's settings."""

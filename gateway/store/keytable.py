@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 import aiosqlite
 import orjson
 
 from gateway.keys import KEY_PREFIX, digest, new_secret
 from gateway.store.audit import Audit, Via
+
+KeyState = Literal["active", "expired", "revoked"]
+KEY_STATES: tuple[KeyState, ...] = get_args(KeyState)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,13 @@ class StoredKey:
     expires_at_ms: int | None
     revoked_at_ms: int | None
     rotated_from: str | None
+
+    def state(self, now_ms: int) -> KeyState:
+        """Does it work?"""
+        if self.revoked_at_ms is not None:
+            return "revoked"
+        expired = self.expires_at_ms is not None and self.expires_at_ms <= now_ms
+        return "expired" if expired else "active"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +75,15 @@ _INSERT = (
 )
 
 
+_STATES: Mapping[str | None, str] = {
+    None: "0 <= ?",
+    "active": "revoked_at_ms IS NULL AND COALESCE(expires_at_ms > ?, 1 = 1)",
+    "expired": "revoked_at_ms IS NULL AND expires_at_ms <= ?",
+    "revoked": "revoked_at_ms IS NOT NULL AND 0 <= ?",
+}
+"""Conditions over the time now."""
+
+
 @asynccontextmanager
 async def transaction(db: aiosqlite.Connection) -> AsyncIterator[None]:
     """One transaction that bumps the version by which processes notice what was changed."""
@@ -94,6 +113,49 @@ async def select_keys(db: aiosqlite.Connection, key_id: str | None = None) -> li
     query = f"{_SELECT}{condition} ORDER BY created_at_ms DESC, id"
     async with db.execute(query, parameters) as rows:
         return [_stored(row) async for row in rows]
+
+
+async def page_of_keys(
+    db: aiosqlite.Connection,
+    limit: int,
+    after: str | None,
+    now_ms: int,
+    *,
+    team: str | None,
+    state: str | None,
+) -> tuple[list[StoredKey], str | None]:
+    """Keys, newest first, and where the next page begins. Raises `ValueError` for no place."""
+    created_ms, key_id = _place(after)
+    query = (
+        f"{_SELECT} WHERE (created_at_ms < ? OR (created_at_ms = ? AND id > ?)) "
+        f"AND (? IS NULL OR team = ?) AND {_STATES[state]} ORDER BY created_at_ms DESC, id LIMIT ?"
+    )
+    values = (created_ms, created_ms, key_id, team, team, now_ms, limit + 1)
+    async with db.execute(query, values) as rows:
+        found = [_stored(row) async for row in rows]
+    page, more = found[:limit], len(found) > limit
+    return page, f"{page[-1].created_at_ms}:{page[-1].id}" if more else None
+
+
+def _place(after: str | None) -> tuple[int, str]:
+    if after is None:
+        return 2**62, ""
+    created_ms, colon, key_id = after.partition(":")
+    if not colon or not created_ms.isdecimal() or len(created_ms) > 18:
+        raise ValueError("is no place in the list of keys")
+    return int(created_ms), key_id
+
+
+async def last_used(db: aiosqlite.Connection, key_ids: Sequence[str]) -> dict[str, int]:
+    """When each key's latest call came, of those keys that the ledger has calls of."""
+    found: dict[str, int] = {}
+    for key_id in key_ids:  # one step in the index each; over all at once it would be walked
+        query = "SELECT MAX(received_at_ms) FROM calls WHERE key_id = ?"
+        async with db.execute(query, (key_id,)) as rows:
+            row = await rows.fetchone()
+        if row and row[0] is not None:
+            found[key_id] = row[0]
+    return found
 
 
 async def insert_key(

@@ -1,0 +1,1 @@
+"""The admin API: what the gateway's operator sees and changes over HTTP."""
