@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
+from gateway.frozen import frozen
 from gateway.ledger import Intent, Reservation
 from gateway.periods import Period, PeriodName, period_of, zone
 from gateway.trace import JSON, Fact
@@ -112,7 +113,7 @@ def _scopes(intent: Intent) -> list[tuple[str, str]]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Budgeted(Fact):
     """An attempt's worst case was held in these budgets; what is left of each after that."""
 
@@ -127,7 +128,7 @@ class Budgeted(Fact):
         }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Clamped(Fact):
     """The attempt's answer was limited to what a budget has room for."""
 
@@ -138,7 +139,7 @@ class Clamped(Fact):
         return {"fact": "clamped", "max_tokens": self.max_tokens}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BudgetOverrun(Fact):
     """These soft budgets are used up, or may be with this attempt."""
 

@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol
 import orjson
 
 from gateway.errors import SluiceError
+from gateway.frozen import frozen
 from gateway.keys import VirtualKey
 from gateway.targets import Target
 from gateway.trace import Trace
@@ -97,7 +98,7 @@ class Call:
 # ------------------------------------------------------------------------- the replies
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Completion:
     """An unstreamed answer. `raw`, the upstream's bytes, goes out unless `data` changed."""
 
@@ -139,7 +140,7 @@ Events = list[Event]
 Step = Callable[[Events], Events]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ending:
     """How a stream ended: read to its end, failed with an error, or left by its reader."""
 

@@ -10,14 +10,14 @@ Times are unix milliseconds, durations milliseconds, money integer nano-dollars.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.frozen import frozen
 from gateway.pricing import Price
 from gateway.usage import Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Intent:
     """An attempt that is about to be made. `bound_nano_usd` is its worst case; None: unpriced."""
 
@@ -36,7 +36,7 @@ class Intent:
     opened_at_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Reservation:
     """What an attempt may cost, held in one period of one budget. A soft budget never refuses."""
 
@@ -47,14 +47,14 @@ class Reservation:
     hard: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Granted:
     """The intent is committed. What is left of each budget after it, in order; soft: maybe < 0."""
 
     left_nano_usd: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Short:
     """A hard budget has no room: nothing was written. `left` is what open attempts do not hold,
     `unspent` what would be left if they cost nothing.
@@ -65,7 +65,7 @@ class Short:
     unspent_nano_usd: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Settlement:
     """How an attempt ended. `usage` is None where nothing was used; its `source` says who counted.
 
@@ -83,7 +83,7 @@ class Settlement:
     budgeted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CallRecord:
     """One client request, refusals included (failed authentication excepted).
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from gateway.budgets import Budget, Budgeted, BudgetOverrun, Budgets, Clamped
 from gateway.config import Budgeting
 from gateway.errors import BudgetExceeded, CostUnbounded
 from gateway.exchange import Call
+from gateway.frozen import frozen
 from gateway.ledger import Accounts, Granted, Intent, Reservation, Short
 from gateway.paidevents import TopUp
 from gateway.reserve import Reserve, reserve_of
@@ -27,7 +28,7 @@ _POLL_S = 0.05
 Ask = Callable[[Intent, Sequence[Reservation]], Awaitable[Granted | Short]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opened:
     """An intent that is committed. `call` is what may be sent; `budgeted`: it holds something.
 

@@ -7,9 +7,9 @@ views of one trace; a policy that learns something new defines its own kind of f
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+from gateway.frozen import frozen
 from gateway.keys import VirtualKey
 from gateway.targets import Target
 from gateway.usage import Usage
@@ -33,7 +33,7 @@ class Fact:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identified(Fact):
     """Whose call this is."""
 
@@ -43,7 +43,7 @@ class Identified(Fact):
         return {"fact": "identified", "key": self.key.id, "team": self.key.team}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Routed(Fact):
     """Which targets may serve the model that was asked for, in order of preference."""
 
@@ -60,7 +60,7 @@ class Routed(Fact):
         return {"fact": "routed", "alias": self.alias, "targets": self.targets}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Skipped(Fact):
     """A target was passed over; `reason` is a short word such as `vision`."""
 
@@ -71,7 +71,7 @@ class Skipped(Fact):
         return {"fact": "skipped", "target": self.target, "reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Paused(Fact):
     """Retry waited before the next attempt."""
 
@@ -81,7 +81,7 @@ class Paused(Fact):
         return {"fact": "paused", "ms": int(self.seconds * 1e3)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AttemptStarted(Fact):
     """An attempt at a target begins. Numbers count from 1; times are seconds since the start."""
 
@@ -99,7 +99,7 @@ class AttemptStarted(Fact):
         }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AttemptSent(Fact):
     """The attempt is handed to its lane now."""
 
@@ -110,7 +110,7 @@ class AttemptSent(Fact):
         return {"fact": "attempt_sent", "number": self.number, "at_us": int(self.at_s * 1e6)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NeverSent(Fact):
     """The attempt was given up before its request had a connection to go out on."""
 
@@ -120,7 +120,7 @@ class NeverSent(Fact):
         return {"fact": "never_sent", "number": self.number}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AttemptAnswered(Fact):
     """The whole answer, or a stream's first event, is here."""
 
@@ -131,7 +131,7 @@ class AttemptAnswered(Fact):
         return {"fact": "attempt_answered", "number": self.number, "at_us": int(self.at_s * 1e6)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class AttemptEnded(Fact):
     """An attempt is over.
 
@@ -156,7 +156,7 @@ class AttemptEnded(Fact):
         }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToppedUp(Fact):
     """A stream held more than it began with: how often it asked, and what it held at last."""
 
@@ -171,7 +171,7 @@ class ToppedUp(Fact):
         }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stopped(Fact):
     """A stream was ended early: this budget had no room for more than `tokens`."""
 

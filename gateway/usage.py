@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
+
+from gateway.frozen import frozen
 
 JSON = dict[str, Any]
 Source = Literal["provider", "estimated", "partial"]
 """provider: the provider counted; estimated: we did; partial: they the prompt, we the rest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Usage:
     """Token counts of one attempt.
 

@@ -7,9 +7,10 @@ none and says why. A `Grant` is what was taken: it is ended once, when the call 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol
 
+from gateway.frozen import frozen
 from gateway.limits import gcra
 from gateway.tokens import asked_completion_tokens, estimate_prompt_tokens
 from gateway.trace import JSON, Fact
@@ -19,7 +20,7 @@ Scope = Literal["key", "team", "model", "target"]
 Place = Literal["memory", "redis"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limit:
     """One limit: `amount` requests or tokens a minute, or calls at once, of one `subject`.
 
@@ -48,7 +49,7 @@ class Limit:
         return self._request_us if self.kind == "requests" else gcra.cost_us(tokens, self.amount)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Demand:
     """All limits of a call, rates before concurrency. `slot` names it among the running ones."""
 
@@ -73,7 +74,7 @@ def demand_of(
     return Demand(rates, concurrent, tokens, slot)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Level:
     """How much of a limit is left, and how long until all of it is."""
 
@@ -82,7 +83,7 @@ class Level:
     reset_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """The answer to a demand. `refused_by` is the limit that it has to wait for longest.
 
@@ -95,7 +96,7 @@ class Verdict:
     never: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limited(Fact):
     """What the limits said to this call, and where they are kept."""
 
@@ -125,7 +126,7 @@ class Grant(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """A verdict, where it was found, and unless it is a refusal, what was taken."""
 
