@@ -31,6 +31,11 @@ from gateway.exchange import (
 
 Landed = Callable[["Flight"], None]
 
+MOST_BOARDED = 8
+"""So many flights a call is on before it goes alone. Each that ends with what is its starter's
+only sends all its listeners on to the next: of a thousand refused calls that would be a million.
+"""
+
 
 class NotShared(Exception):
     """This flight's outcome is not for this listener: it has to board another one."""

@@ -17,7 +17,7 @@ from gateway.cache.entry import Entry, assembled_from, stream_of
 from gateway.cache.facts import Cached, Saved, Status
 from gateway.cache.terms import Terms, terms_of
 from gateway.exchange import Call, Completion, Ending, Handler, Reply, planned
-from gateway.flight import Flight, NotShared
+from gateway.flight import MOST_BOARDED, Flight, NotShared
 
 
 class Cache:
@@ -65,8 +65,11 @@ async def _fly(caching: Caching, terms: Terms, key: bytes, call: Call, call_next
         if terms.store:
             caching.landed(flight, key, terms.ttl_s)
 
+    boarded = 0
     while True:
-        flight = caching.flights.find(key) if terms.read else None
+        joinable = terms.read and boarded < MOST_BOARDED
+        flight = caching.flights.find(key) if joinable else None
+        boarded += 1
         if flight is None:
             call.trace.add(Cached(_not_found(terms), key))
             flight = caching.flights.start(key, call, call_next, landed)

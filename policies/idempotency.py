@@ -13,7 +13,7 @@ from collections.abc import Callable
 from gateway.config import Idempotency as Settings
 from gateway.errors import IdempotencyConflict, IdempotencyInProgress, InvalidRequest
 from gateway.exchange import Call, Completion, Handler, Reply, planned
-from gateway.flight import Flight, Flights, NotShared
+from gateway.flight import MOST_BOARDED, Flight, Flights, NotShared
 from gateway.idempotency import Answers, Claim, Earlier, Held, Replayed, body_digest, replayed
 from gateway.trace import Trace
 
@@ -51,8 +51,11 @@ class Idempotency:
         async def lead(call: Call) -> Reply:
             return await self._lead(call, claim, call_next)
 
+        boarded = 0
         while True:
-            flight = self._flights.find(place) or self._flights.start(place, call, lead, _landed)
+            joined = self._flights.find(place) if boarded < MOST_BOARDED else None
+            flight = joined or self._flights.start(place, call, lead, _landed)
+            boarded += 1
             try:
                 return await _share(flight, call)
             except NotShared:

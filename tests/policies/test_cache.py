@@ -580,6 +580,17 @@ async def test_a_refusal_is_the_starters_and_the_next_one_leads(
     assert len(scene.provider.calls) == 2
 
 
+async def test_who_was_sent_on_too_often_goes_alone(scene: Scene) -> None:
+    """Else a crowd that is refused one by one would be woken once for each of it."""
+    scene.provider.gate = asyncio.Event()
+    scene.provider.failure = Unavailable("no budget")
+    calls = [scene.call(stream=i % 2 == 0) for i in range(40)]
+    found = await gathered(scene, calls)
+    assert {type(error) for error in found} == {Unavailable}
+    assert len(scene.provider.calls) == 40
+    assert max(len(call.trace.all(Cached)) for call in calls) == 8 + 1
+
+
 @pytest.mark.parametrize("forms", [(False,), (True,), (False, True), (True, False)])
 async def test_an_answer_that_the_starters_budget_shortens_is_its_own(
     scene: Scene, forms: tuple[bool, ...]

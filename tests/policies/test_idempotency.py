@@ -22,12 +22,14 @@ from gateway.errors import (
     Overloaded,
     QuotaExceeded,
     RateLimited,
+    RateLimitExceeded,
     ServerError,
     SluiceError,
     Unavailable,
     UpstreamModelNotFound,
 )
 from gateway.exchange import Call, Completion, Events, Handler, Reply, Stream
+from gateway.flight import Flight
 from gateway.idempotency import Claim, NotKept, Replayed
 from gateway.usage import Usage
 from policies.idempotency import Idempotency
@@ -391,6 +393,27 @@ async def test_the_firsts_refusal_is_its_own() -> None:
     reply = await second
     assert isinstance(reply, Completion)
     assert reply.data == completion("for me").data
+
+
+async def test_a_crowd_is_refused_without_waking_all_of_it_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    boarded = 0
+
+    def join(flight: Flight) -> None:
+        nonlocal boarded
+        boarded += 1
+        join_as_ever(flight)
+
+    join_as_ever = Flight.join
+    monkeypatch.setattr(Flight, "join", join)
+    idempotency, gate = policy(), Gated(RateLimitExceeded("too many"))
+    tasks = [start(idempotency, asked(), gate) for _ in range(40)]
+    await gate.reached.wait()
+    gate.opened.set()
+    refused = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(error) for error in refused} <= {RateLimitExceeded, IdempotencyInProgress}
+    assert boarded <= 40 * 9
 
 
 async def test_a_providers_refusal_is_everybodys() -> None:
