@@ -41,7 +41,10 @@ _TOOLS, _TOOLS_BOUND = 16, 1_500
 _LONGEST_ANSWER = 10**9
 
 _SCHEMAS = ("tools", "functions", "response_format", "tool_choice")
-_MESSAGE_JSON = ("tool_calls", "function_call", "reasoning_content", "thinking_blocks", "refusal")
+_MESSAGE_TEXTS = frozenset({"role", "name", "tool_call_id"})
+_MESSAGE_JSON = frozenset(
+    {"tool_calls", "function_call", "reasoning_content", "thinking_blocks", "refusal"}
+)
 
 
 def estimate_text_tokens(text: str) -> int:
@@ -144,15 +147,16 @@ class _Estimate:
         return total
 
     def _message(self, message: Mapping[str, Any]) -> int:
-        total = self.message + self.content(message.get("content"))
-        for name in ("role", "name", "tool_call_id"):
-            if isinstance(text := message.get(name), str):
-                total += self.text(text)
-        for name in _MESSAGE_JSON:
-            if message.get(name):
-                total += self.json(message[name])
-        if message.get("audio"):
-            total += self.file  # an earlier spoken answer, by its id
+        total = self.message
+        for name, value in message.items():
+            if name == "content":
+                total += self.content(value)
+            elif name in _MESSAGE_TEXTS:
+                total += self.text(value) if isinstance(value, str) else 0
+            elif name in _MESSAGE_JSON and value:
+                total += self.json(value)
+            elif name == "audio" and value:
+                total += self.file  # an earlier spoken answer, by its id
         return total
 
     def content(self, content: object) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from gateway.frozen import frozen
 from gateway.limits import gcra
@@ -65,17 +65,19 @@ def demand_of(
     """What a call with this body asks of `limits`. Tokens are estimated where a limit counts them:
     the prompt, and the caller's own limit on the answer, or else the expected one.
     """
-    rates = tuple(limit for limit in limits if limit.kind != "concurrent")
-    concurrent = tuple(limit for limit in limits if limit.kind == "concurrent")
-    tokens = 0
-    if any(rate.kind == "tokens" for rate in rates):
+    rates: list[Limit] = []
+    concurrent: list[Limit] = []
+    tokens, counted = 0, False
+    for limit in limits:
+        (concurrent if limit.kind == "concurrent" else rates).append(limit)
+        counted = counted or limit.kind == "tokens"
+    if counted:
         each = asked_completion_tokens(body) or expected_completion_tokens
         tokens = estimate_prompt_tokens(body) + int(each * (body.get("n") or 1))
-    return Demand(rates, concurrent, tokens, slot)
+    return Demand(tuple(rates), tuple(concurrent), tokens, slot)
 
 
-@frozen
-class Level:
+class Level(NamedTuple):
     """How much of a limit is left, and how long until all of it is."""
 
     limit: Limit
@@ -145,32 +147,39 @@ class Limiter(Protocol):
         """The same verdict, and nothing is taken."""
 
 
-def judge(demand: Demand, now_us: int, arrivals: Sequence[int], running: Sequence[int]) -> Verdict:
-    """The verdict over the state before: a bucket per rate, a number of calls per concurrency."""
-    waits: list[tuple[int, Limit]] = []
+def judge(
+    demand: Demand, now_us: int, arrivals: Sequence[int], running: Sequence[int]
+) -> tuple[Verdict, Sequence[int]]:
+    """The verdict over the state before: a bucket per rate, a number of calls per concurrency.
+
+    And the buckets as they are if the demand is admitted.
+    """
+    after: list[int] = []
+    wait, slowest = 0, None
     for limit, arrival in zip(demand.rates, arrivals, strict=True):
-        cost, window = limit.cost_us(demand.tokens), limit.window_us
-        if cost > window:
-            return Verdict(_levels(demand, now_us, arrivals, running, False), limit, never=True)
-        if wait := gcra.wait_us(arrival, now_us, cost, window):
-            waits.append((wait, limit))
+        cost = limit.cost_us(demand.tokens)
+        if cost > limit.window_us:
+            return Verdict(_levels(demand, now_us, arrivals, running), limit, never=True), arrivals
+        after.append(gcra.taken(arrival, now_us, cost))
+        here = gcra.wait_us(arrival, now_us, cost, limit.window_us)
+        if here > wait:
+            wait, slowest = here, limit
     full = [limit for limit, n in zip(demand.concurrent, running, strict=True) if n >= limit.amount]
-    levels = _levels(demand, now_us, arrivals, running, not waits and not full)
-    if waits:
-        wait, limit = max(waits, key=lambda pair: pair[0])
-        return Verdict(levels, limit, wait / 1e6)
-    return Verdict(levels, full[0] if full else None)
+    if slowest is not None:
+        return Verdict(_levels(demand, now_us, arrivals, running), slowest, wait / 1e6), arrivals
+    if full:
+        return Verdict(_levels(demand, now_us, arrivals, running), full[0]), arrivals
+    return Verdict(_levels(demand, now_us, after, [n + 1 for n in running])), after
 
 
 def _levels(
-    demand: Demand, now_us: int, arrivals: Sequence[int], running: Sequence[int], admitted: bool
+    demand: Demand, now_us: int, arrivals: Sequence[int], running: Sequence[int]
 ) -> tuple[Level, ...]:
     levels = []
     for limit, arrival in zip(demand.rates, arrivals, strict=True):
-        after = gcra.taken(arrival, now_us, limit.cost_us(demand.tokens)) if admitted else arrival
-        free = max(0, gcra.free_us(after, now_us, limit.window_us))
-        left = free * limit.amount // limit.window_us
-        levels.append(Level(limit, left, gcra.backlog_us(after, now_us) / 1e6))
+        backlog = gcra.backlog_us(arrival, now_us)
+        free = max(0, limit.window_us - backlog)
+        levels.append(Level(limit, free * limit.amount // limit.window_us, backlog / 1e6))
     for limit, n in zip(demand.concurrent, running, strict=True):
-        levels.append(Level(limit, max(0, limit.amount - n - admitted), 0.0))
+        levels.append(Level(limit, max(0, limit.amount - n), 0.0))
     return tuple(levels)

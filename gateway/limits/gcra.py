@@ -42,11 +42,6 @@ def taken(arrival_us: int, now_us: int, cost: int) -> int:
     return max(arrival_us, now_us) + cost
 
 
-def free_us(arrival_us: int, now_us: int, window: int) -> int:
-    """What of the window is free: below 0 where a correction went beyond it."""
-    return window - backlog_us(arrival_us, now_us)
-
-
 def backlog_us(arrival_us: int, now_us: int) -> int:
     """How long until the bucket is empty."""
     return max(0, arrival_us - now_us)

@@ -36,12 +36,11 @@ class MemoryLimiter:
         now_us = self._clock_us()
         arrivals = [self._arrivals.get(limit.name, 0) for limit in demand.rates]
         running = [self._running.get(limit.name, 0) for limit in demand.concurrent]
-        verdict = judge(demand, now_us, arrivals, running)
+        verdict, after = judge(demand, now_us, arrivals, running)
         if verdict.refused_by is not None:
             return Answer(verdict, "memory")
-        for limit, arrival in zip(demand.rates, arrivals, strict=True):
-            cost = limit.cost_us(demand.tokens)
-            self._arrivals[limit.name] = gcra.taken(arrival, now_us, cost)
+        for limit, arrival in zip(demand.rates, after, strict=True):
+            self._arrivals[limit.name] = arrival
         for limit, n in zip(demand.concurrent, running, strict=True):
             self._running[limit.name] = n + 1
         if len(self._arrivals) >= self._sweep_at:
@@ -51,7 +50,8 @@ class MemoryLimiter:
     async def peek(self, demand: Demand) -> Answer:
         arrivals = [self._arrivals.get(limit.name, 0) for limit in demand.rates]
         running = [self._running.get(limit.name, 0) for limit in demand.concurrent]
-        return Answer(judge(demand, self._clock_us(), arrivals, running), "memory")
+        verdict, _ = judge(demand, self._clock_us(), arrivals, running)
+        return Answer(verdict, "memory")
 
     def give_back(self, demand: Demand, used_tokens: int) -> None:
         now_us = self._clock_us()

@@ -219,7 +219,8 @@ class RedisLimiter:
     def _verdict(self, demand: Demand, result: Sequence[int]) -> Verdict:
         _, now_us, *found = result
         rates = len(demand.rates)
-        return judge(demand, now_us, found[:rates], found[rates:])
+        verdict, _ = judge(demand, now_us, found[:rates], found[rates:])
+        return verdict
 
     def _new_slot(self, demand: Demand) -> str:
         # One for each time of asking: a call that asks again may have left the one before behind.
