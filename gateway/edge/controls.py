@@ -53,9 +53,10 @@ def _positive_number(text: str) -> float:
 
 def _tags(text: str) -> list[str]:
     tags = [tag.strip() for tag in text.split(",") if tag.strip()]
-    if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG_LENGTH for tag in tags):
+    if len(tags) > MAX_TAGS or not all(_is_name(tag, MAX_TAG_LENGTH) for tag in tags):
         raise InvalidRequest(
-            f"The header x-sluice-tags takes {MAX_TAGS} tags of {MAX_TAG_LENGTH} characters.",
+            f"The header x-sluice-tags takes {MAX_TAGS} tags of {MAX_TAG_LENGTH} printable "
+            "characters.",
             param="x-sluice-tags",
         )
     return tags
@@ -63,9 +64,15 @@ def _tags(text: str) -> list[str]:
 
 def _namespace(text: str) -> str:
     name = text.strip()
-    if not name or len(name) > MAX_NAMESPACE_LENGTH:
+    if not _is_name(name, MAX_NAMESPACE_LENGTH):
         raise InvalidRequest(
-            f"The header x-sluice-cache-namespace takes 1 to {MAX_NAMESPACE_LENGTH} characters.",
+            f"The header x-sluice-cache-namespace takes 1 to {MAX_NAMESPACE_LENGTH} printable "
+            "characters.",
             param="x-sluice-cache-namespace",
         )
     return name
+
+
+def _is_name(text: str, most: int) -> bool:
+    """As in a body: nothing in it that a log or a terminal could not show."""
+    return 0 < len(text) <= most and text.isprintable()
