@@ -194,7 +194,10 @@ class Alias:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
-    """`[cache]`: where answers are kept for calls whose alias, key or caller wants that."""
+    """`[cache]`: where answers are kept for calls whose alias, key or caller wants that.
+
+    `encrypt` is for disk and Redis; the memory is never sealed.
+    """
 
     store: Literal["off", "memory", "disk", "redis"] = "memory"
     ttl_s: float = 3600.0
@@ -203,6 +206,7 @@ class Cache:
     max_entry_bytes: int = 4 * 1024 * 1024
 
 
+    encrypt: bool = False
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """`[model_info."provider/model"]`: corrects or completes what litellm's table says.

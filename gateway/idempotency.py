@@ -45,9 +45,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The first call under an idempotency key of a virtual key. Times are unix milliseconds."""
+    """The first call under an idempotency key of a virtual key. Times are unix milliseconds.
+
+    `owner` is the virtual key's: with its data key the answer is sealed.
+    """
 
     key_id: str
+    owner: str
     idempotency_key: str
     body_digest: str
     call_id: str

@@ -35,6 +35,11 @@ class VirtualKey:
     settings: Mapping[str, Any] = field(default_factory=dict)
     team_settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def owner(self) -> str:
+        """Who shares kept answers: the team, or the key itself if it has none."""
+        return f"key:{self.id}" if self.team is None else f"team:{self.team}"
+
     def setting(self, name: str, default: Any = None) -> Any:
         """The key's own setting, else its team's, else `default`."""
         if name in self.settings:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp
 
 from gateway.app import build_app
-from gateway.cache.caching import Caching, open_caching
+from gateway.cache.caching import Caching, Shared, open_caching
 from gateway.calllog import CallLog
 from gateway.config import Config
 from gateway.configfile import load
@@ -129,6 +129,9 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
 
         def make_parts(config: Config, directory: Directory, caching: Caching | None) -> Parts:
             return Parts(
+        shared = Shared(
+            data_keys=store.data_keys, epochs=store.epochs, tally=store.cache_stats.tally
+        )
                 config=config,
                 directory=directory,
                 caching=caching,
@@ -150,7 +153,7 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
             lanes=lanes,
             metrics=metrics,
             health=health,
-            caching=await open_caching(config, (), home, redis, stack),
+            caching=await open_caching(config, (), home, redis, stack, shared),
         )
         generations = Generations(config, workshop.build, partial(_read, setting.config_path))
         stack.push_async_callback(generations.aclose)

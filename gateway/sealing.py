@@ -18,7 +18,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -97,6 +97,23 @@ class Sealer:
                 raise Unsealable(f"it was sealed with a key that is not here (id {found.hex()})")
             self._ciphers[found] = AESGCM(key)
         return self._ciphers[found]
+
+
+class NoDataKey(Exception):
+    """An owner's data key is there, but cannot be had now."""
+
+
+class DataKeys(Protocol):
+    """The sealers of data keys, one per owner (a team, or a key without one)."""
+
+    def known(self, owner: str) -> Sealer | None:
+        """The owner's sealer, if it is in memory."""
+
+    async def find(self, owner: str) -> Sealer | None:
+        """The owner's sealer; None if it has none. Raises `NoDataKey`."""
+
+    async def make(self, owner: str) -> Sealer:
+        """The owner's sealer, a new one if there is none. Raises `NoDataKey`."""
 
 
 def new_key() -> bytes:

@@ -48,7 +48,7 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
     states = sound_providers(config, os.environ, base_dir)
     load_policies(config.policies, base_dir)
     redis = redis_url(config, os.environ, base_dir)
-    prepared = prepare(config.database, config.keys, base_dir)
+    prepared = prepare(config.database, config.keys, base_dir, encryption=config.encryption)
     if redis is None and config.server.workers > 1 and listen_fd is None:
         refuse_unshared(asyncio.run(_key_settings(prepared)))
     setting = process.Setting(

@@ -19,7 +19,7 @@ def redis_url(config: Config, environ: Mapping[str, str], base_dir: Path) -> str
     Raises `ConfigError` where it is named but missing, and where several processes would each
     keep the configured limits for themselves.
     """
-    url = _resolved(config, environ, base_dir)
+    url = redis_address(config, environ, base_dir)
     if url is None and config.server.workers > 1 and has_limits(config.limits):
         message = (
             f"server.workers = {config.server.workers} with [limits] and without redis.url: each "
@@ -46,7 +46,8 @@ def has_limits(limits: RateLimits) -> bool:
     return any(defaults) or any(getattr(one, rate) for one in named for rate in _RATES)
 
 
-def _resolved(config: Config, environ: Mapping[str, str], base_dir: Path) -> str | None:
+def redis_address(config: Config, environ: Mapping[str, str], base_dir: Path) -> str | None:
+    """Where Redis is, for whatever purpose. Raises `ConfigError`."""
     if config.redis.url is None:
         return None
     url = dereference(config.redis.url, environ, base_dir)

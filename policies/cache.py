@@ -34,23 +34,23 @@ class Cache:
         if terms is None:
             return await call_next(call)
         if not terms.read and not terms.store:
-            call.trace.add(Cached("bypass"))
+            caching.note(call, Cached("bypass"))
             return await call_next(call)
         key = caching.keys.digest(call, terms.namespace)
         if terms.read:
-            entry = await caching.find(key, terms, peek=call.dry_run)
+            entry = await caching.find(call, key, terms)
             if entry is not None:
-                return _hit(call, key, entry)
+                return _hit(caching, call, key, entry)
         if call.dry_run:
             joined = terms.read and caching.flights.find(key) is not None
-            call.trace.add(Cached("coalesced" if joined else _not_found(terms), key))
+            caching.note(call, Cached("coalesced" if joined else _not_found(terms), key))
             return planned(call) if joined else await call_next(call)
         return await _fly(caching, terms, key, call, call_next)
 
 
-def _hit(call: Call, key: bytes, entry: Entry) -> Reply:
-    call.trace.add(Cached("hit", key))
-    call.trace.add(Saved(entry.tokens, entry.cost_nano_usd))
+def _hit(caching: Caching, call: Call, key: bytes, entry: Entry) -> Reply:
+    caching.note(call, Cached("hit", key))
+    caching.note(call, Saved(entry.tokens, entry.cost_nano_usd))
     return entry.reply(stream=call.stream)
 
 
@@ -71,40 +71,41 @@ async def _fly(caching: Caching, terms: Terms, key: bytes, call: Call, call_next
         flight = caching.flights.find(key) if joinable else None
         boarded += 1
         if flight is None:
-            call.trace.add(Cached(_not_found(terms), key))
+            caching.note(call, Cached(_not_found(terms), key))
             flight = caching.flights.start(key, call, call_next, landed)
         else:
-            call.trace.add(Cached("coalesced", key))
+            caching.note(call, Cached("coalesced", key))
         flight.join()
         try:
-            return await _listen(flight, call)
+            return await _listen(caching, flight, call)
         except NotShared:
-            entry = await caching.find(key, terms) if terms.read else None
+            caching.take_back(call)
+            entry = await caching.find(call, key, terms) if terms.read else None
             if entry is not None:  # another one was quicker
-                return _hit(call, key, entry)
+                return _hit(caching, call, key, entry)
 
 
-async def _listen(flight: Flight, call: Call) -> Reply:
+async def _listen(caching: Caching, flight: Flight, call: Call) -> Reply:
     starter = flight.call is call
     if not call.stream:
         answer = await flight.completed(call)
-        _note_saved(flight, call)
+        _note_saved(caching, flight, call)
         if isinstance(answer, list):
             return assembled_from(answer)
         return answer if starter else replace(answer, data=orjson.loads(answer.encode()))
     heard = await flight.streamed(call)
     if isinstance(heard, Completion):
-        _note_saved(flight, call)
+        _note_saved(caching, flight, call)
         return stream_of(exploded(heard.data, heard.usage))
 
     async def closed(_: Ending) -> None:
-        _note_saved(flight, call)
+        _note_saved(caching, flight, call)
 
     heard.on_close(closed)
     return heard
 
 
-def _note_saved(flight: Flight, call: Call) -> None:
+def _note_saved(caching: Caching, flight: Flight, call: Call) -> None:
     saved = None if flight.call is call else saved_by(flight)
     if saved:
-        call.trace.add(saved)
+        caching.note(call, saved)

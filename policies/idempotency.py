@@ -72,6 +72,7 @@ class Idempotency:
         left_s = call.deadline - asyncio.get_running_loop().time()
         return Claim(
             key_id=call.key.id,
+            owner=call.key.owner,
             idempotency_key=name,
             body_digest=body_digest(call.body),
             call_id=call.id,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.cache.disk import DiskStore
 from gateway.cache.entry import Entry, is_whole, payload_of
-from gateway.cache.epochs import Epochs, Scope
+from gateway.cache.epochs import Epochs
 from gateway.cache.facts import Cached, Saved, Stored, Unreadable
 from gateway.cache.key import Keys
 from gateway.cache.memory import MemoryStore
@@ -22,6 +22,7 @@ from gateway.config import Alias, Config
 from gateway.config import Cache as CacheSettings
 from gateway.exchange import Call
 from gateway.flight import Flight, Flights
+from gateway.sealing import DataKeys
 from gateway.targets import ProviderEntry
 from gateway.trace import AttemptEnded, AttemptStarted
 
@@ -77,6 +78,12 @@ class Caching:
         if not call.dry_run:
             self.tally.count(call, fact)
 
+    def take_back(self, call: Call) -> None:
+        """What the call did last did not help it: it counts as what it does next."""
+        cached = call.trace.last(Cached)
+        if cached is not None:
+            self.tally.count(call, cached, -1)
+
     def landed(self, flight: Flight, key: bytes, ttl_s: float) -> None:
         """Keep the answer of a flight, if it may be given again."""
         call = flight.call
@@ -130,12 +137,22 @@ def saved_by(flight: Flight) -> Saved | None:
     return Saved(ended.usage.total_tokens if ended.usage else 0, ended.cost_nano_usd)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What a process has in common with others, through the database."""
+
+    data_keys: DataKeys
+    epochs: Epochs
+    tally: Tally
+
+
 async def open_caching(
     config: Config,
     providers: Iterable[ProviderEntry],
     home: Path,
     redis: Client | None,
     stack: AsyncExitStack,
+    shared: Shared,
 ) -> Caching | None:
     """What `[cache]` asks for; closed with `stack`. None: off. The disk's file lies in `home`."""
     settings = config.cache
@@ -146,13 +163,22 @@ async def open_caching(
         behind = await DiskStore.open(home / "cache.db", settings.max_disk_bytes, time.time)
     elif settings.store == "redis" and redis is not None:
         behind = RedisStore(redis, time.time)
-    if behind is not None:
-        stack.push_async_callback(behind.close)
+    seals = Seals(shared.data_keys) if settings.encrypt else None
+    for part in (behind, seals):  # what is being sealed is written before the rest is closed
+        if part is not None:
+            stack.push_async_callback(part.close)
+    memory = MemoryStore(settings.max_bytes, time.time)
+    shared.epochs.watch(
+        lambda scopes: memory.drop_all(lambda key: any(scope.covers(key) for scope in scopes))
+    )
     return Caching(
         settings=settings,
         aliases=config.models,
-        keys=Keys(config.models, providers),
-        memory=MemoryStore(settings.max_bytes, time.time),
+        keys=Keys(config.models, providers, shared.epochs),
+        memory=memory,
         flights=Flights(settings.max_entry_bytes),
         behind=behind,
+        seals=seals,
+        epochs=shared.epochs,
+        tally=shared.tally,
     )

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gateway.cache.entry import Entry
+from gateway.cache.epochs import Scope
 
 log = logging.getLogger("sluice")
 
@@ -31,6 +32,11 @@ _PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA busy_timeout
 _READ = "SELECT entry FROM entries WHERE key = ? AND expires_at > ?"
 _WRITE = "INSERT OR REPLACE INTO entries (key, expires_at, size, entry) VALUES (?, ?, ?, ?)"
 _OLDEST = "DELETE FROM entries WHERE key IN (SELECT key FROM entries ORDER BY rowid LIMIT 16)"
+_DROP = """
+DELETE FROM entries WHERE SUBSTR(key, 1, 4) = COALESCE(?, SUBSTR(key, 1, 4))
+    AND SUBSTR(key, 5, 4) = COALESCE(?, SUBSTR(key, 5, 4))
+    AND SUBSTR(key, 9, 4) = COALESCE(?, SUBSTR(key, 9, 4))
+"""
 _SIZE = "SELECT COALESCE(SUM(size), 0) FROM entries"
 _PATIENCE_S = 0.25
 _MOST_WAITING = 256
@@ -68,6 +74,11 @@ class DiskStore:
         if self._waiting < _MOST_WAITING:
             self._waiting += 1
             self._thread.submit(self._write, key, entry)
+
+    async def drop(self, scope: Scope) -> int:
+        """Delete the entries in a scope; how many."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._drop, scope)
 
     async def close(self) -> None:
         """What waits to be written is written first."""
@@ -108,6 +119,15 @@ class DiskStore:
                 self._sweep(self._db)
         except sqlite3.Error as error:
             self._failed(error)
+
+    def _drop(self, scope: Scope) -> int:
+        if self._db is None:
+            return 0
+        try:
+            return self._db.execute(_DROP, scope.marks()).rowcount
+        except sqlite3.Error as error:
+            self._failed(error)
+            return 0
 
     def _sweep(self, db: sqlite3.Connection) -> None:
         db.execute("DELETE FROM entries WHERE expires_at <= ?", (self._now(),))

@@ -28,10 +28,11 @@ _OVERHEAD_BYTES = 512
 class Entry:
     """A whole answer. `payload` is a completion's bytes or a stream's events, one after another.
 
+    One that is `sealed` is the payload of another (`gateway.cache.sealed`).
     `usage_at` is the number of the event that carries the usage. Times are unix seconds.
     """
 
-    kind: Literal["completion", "stream"]
+    kind: Literal["completion", "stream", "sealed"]
     payload: bytes
     usage: Usage | None
     usage_at: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.cache.epochs import LABEL_BYTES
 from gateway.trace import JSON, Fact
 
 Status = Literal["hit", "miss", "coalesced", "bypass"]
@@ -19,7 +20,7 @@ class Cached(Fact):
     key: bytes | None = None
 
     def describe(self) -> JSON:
-        shown = self.key.hex()[:_SHOWN_CHARACTERS] if self.key else None
+        shown = self.key[LABEL_BYTES:].hex()[:_SHOWN_CHARACTERS] if self.key else None
         return {"fact": "cached", "status": self.status, "key": shown}
 
 
@@ -32,6 +33,14 @@ class Saved(Fact):
 
     def describe(self) -> JSON:
         return {"fact": "saved", "tokens": self.tokens, "cost_nano_usd": self.cost_nano_usd}
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable(Fact):
+    """An entry could not be opened: it was changed or moved, or its key is gone. Taken as none."""
+
+    def describe(self) -> JSON:
+        return {"fact": "unreadable"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ A key is the SHA-256 of canonical JSON (sorted names, at every level) of all tha
 difference: the caller's body as it would be sent, so that every field counts, unknown ones too;
 the name that was asked for with its targets, never the target that was chosen; the fallbacks that
 the key may use, since whoever joins a call may be given theirs; the headers that
-are passed on; and whose answer it is.
+are passed on; whose answer it is; and the epoch, which changes when entries are cleared.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 
+from gateway.cache.epochs import Epochs, labels
 from gateway.config import Alias
 from gateway.exchange import Call
+from gateway.keys import VirtualKey
 from gateway.targets import ProviderEntry
 from gateway.trace import Routed
 
@@ -31,7 +33,13 @@ _TRACING = frozenset({"traceparent", "tracestate"})
 class Keys:
     """Makes the keys of calls. Aliases and providers are digested once."""
 
-    def __init__(self, aliases: Mapping[str, Alias], providers: Iterable[ProviderEntry]) -> None:
+    def __init__(
+        self,
+        aliases: Mapping[str, Alias],
+        providers: Iterable[ProviderEntry],
+        epochs: Epochs | None = None,
+    ) -> None:
+        self._epochs = epochs or Epochs()
         places = [entry.provider for entry in providers]
         self._headers = sorted({h for p in places for h in p.forward_headers} - _TRACING)
         world = [
@@ -41,13 +49,15 @@ class Keys:
         self._aliases = {name: _alias_digest(alias) for name, alias in aliases.items()}
 
     def digest(self, call: Call, namespace: str | None = None) -> bytes:
-        """The key of a call that Route has seen."""
+        """The key of a call that Route has seen: labels and a SHA-256."""
         routed = call.trace.last(Routed)
         alias = routed.alias if routed else None
         content = {name: value for name, value in call.body.items() if name not in _DELIVERY}
-        return _digest(
+        place = (_key(call).owner, namespace or "", alias or call.model)
+        return labels(*place) + _digest(
             [
                 self._world,
+                self._epochs.of(*place),
                 alias,
                 _own_targets(call) if alias is None else self._aliases.get(alias),
                 sorted({target.fallback for target in call.candidates if target.fallback}),
@@ -66,10 +76,14 @@ def _own_targets(call: Call) -> list[str]:
 
 def _owner(call: Call, namespace: str | None) -> list[object]:
     """The team, or the key itself if it has none; with the credentials that it is bound to."""
+    key = _key(call)
+    return [key.owner, namespace, dict(key.credentials)]
+
+
+def _key(call: Call) -> VirtualKey:
     if call.key is None:
         raise RuntimeError("Keys comes before Cache")
-    whose = ["key", call.key.id] if call.key.team is None else ["team", call.key.team]
-    return [*whose, namespace, dict(call.key.credentials)]
+    return call.key
 
 
 def _alias_digest(alias: Alias) -> str:

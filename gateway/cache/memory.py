@@ -53,6 +53,7 @@ class MemoryStore:
         if entry is not None:
             self.size_bytes -= entry.size_bytes
 
-    def clear(self) -> None:
-        self._entries.clear()
-        self.size_bytes = 0
+    def drop_all(self, which: Callable[[bytes], bool]) -> None:
+        """Drop the entries whose keys are in question."""
+        for key in [key for key in self._entries if which(key)]:
+            self.drop(key)

@@ -7,12 +7,17 @@ had there are only misses; the client's breaker sees to it that this costs one s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from gateway.cache.entry import Entry
+from gateway.cache.epochs import Scope
 
 _MOST_WAITING = 256
+_SCANNED_AT_ONCE = 500
+_SPECIAL = re.compile(r"([*?\[\]\\^-])")  # in a pattern of Redis
 _LONGEST_S = 1e9  # what Redis refuses would look like a fault of Redis
 
 
@@ -55,6 +60,21 @@ class RedisStore:
             name, stored = self._name(key), key + entry.encode()
             self._send(lambda redis: redis.set(name, stored, px=left_ms))
 
+    async def drop(self, scope: Scope) -> int | None:
+        """Delete the entries in a scope; how many. None: Redis is not to be had any more."""
+        begin = _SPECIAL.sub(r"\\\1", self._client.key("cache", ""))
+        pattern = f"{begin}{scope.pattern()}*"
+        cursor, dropped = 0, 0
+        while True:
+            page = await self._client.run(partial(_page, pattern, cursor))
+            if page is None:
+                return None
+            cursor, names = page
+            if names:
+                dropped += await self._client.run(partial(_unlink, names)) or 0
+            if cursor == 0:
+                return dropped
+
     async def close(self) -> None:
         """Wait for what is on its way; the client bounds the time."""
         if self._tasks:
@@ -71,3 +91,11 @@ class RedisStore:
 
     async def _run(self, command: Callable[[Any], Awaitable[Any]]) -> Any:
         return await self._client.run(command)
+
+
+async def _page(pattern: str, cursor: int, redis: Any) -> Any:
+    return await redis.scan(cursor, match=pattern, count=_SCANNED_AT_ONCE)
+
+
+async def _unlink(names: Sequence[bytes], redis: Any) -> Any:
+    return await redis.unlink(*names)

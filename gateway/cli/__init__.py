@@ -20,6 +20,7 @@ main = Commands(
         "keys": "gateway.cli.keys:keys",
         "teams": "gateway.cli.teams:teams",
         "budgets": "gateway.cli.budgets:budgets",
+        "cache": "gateway.cli.cache:cache",
         "admin-key": "gateway.cli.admin_key:admin_key",
         "encryption-key": "gateway.cli.encryption_key:encryption_key",
         "usage": "gateway.cli.usage:usage",

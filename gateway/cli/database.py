@@ -11,6 +11,7 @@ import click
 
 from gateway.config import Config
 from gateway.store.administration import Administration
+from gateway.store.cacheadmin import CacheAdmin
 from gateway.store.database import administration, prepare
 from gateway.store.faults import StoreFault
 from gateway.store.keytable import select_keys
@@ -22,7 +23,7 @@ from gateway.store.sqlite import connect, database_path, reading
 @asynccontextmanager
 async def administering(config: Config, config_path: Path) -> AsyncIterator[Administration]:
     """Keys may be made before the first start, so the database is made where it is missing."""
-    prepared = prepare(config.database, config.keys, config_path.parent)
+    prepared = prepare(config.database, config.keys, config_path.parent, encryption=None)
     async with administration(prepared) as admin:
         yield admin
 
@@ -32,6 +33,7 @@ class Ledger:
     """What a report is made of. `keys` are the names of keys by id."""
 
     reports: Reports
+    cache: CacheAdmin
     keys: Mapping[str, str]
 
     def key_id(self, wanted: str | None) -> str | None:
@@ -57,4 +59,4 @@ async def reporting(config: Config, config_path: Path) -> AsyncIterator[Ledger]:
         require_head(db)
     async with reading(path) as connection:
         keys = {key.id: key.name for key in await select_keys(connection)}
-        yield Ledger(Reports(connection), keys)
+        yield Ledger(Reports(connection), CacheAdmin(connection), keys)

@@ -1,4 +1,4 @@
-"""`sluice teams`: which credentials serve a team?"""
+"""`sluice teams`: which are there, and what is a team told?"""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from gateway.cli.bindings import parsed
-from gateway.cli.commands import Commands
+from gateway.cli.commands import Commands, Failure
 from gateway.cli.configuration import config_option, read
 from gateway.cli.database import administering
 from gateway.cli.output import Column, print_json, print_rows
 from gateway.cli.settings import assignments, listed, parsed_settings
 from gateway.store.keytable import StoredKey
+from gateway.store.teamadmin import TeamInUse, UnknownTeam
 
 _LIST = (
     Column("name", "team", style="bold"),
@@ -35,10 +36,11 @@ Examples:
   sluice teams list
   sluice teams bind research openai=lab
   sluice teams bind research --remove openai
+  sluice teams delete research --revoke-keys
 """,
 )
 def teams() -> None:
-    """Teams: list them, and bind them to credentials of their own."""
+    """Teams: list and delete them, and bind them to credentials of their own."""
 
 
 @teams.command("list")
@@ -84,6 +86,34 @@ def set_(team: str, settings: Sequence[str], as_json: bool, config_path: Path) -
         print_json({"name": team, "settings": after})
     else:
         click.echo(f"Team {team} has {listed(after)}.")
+
+
+@teams.command()
+@click.argument("team")
+@click.option("--revoke-keys", is_flag=True, help="Revoke its keys, if there are any that work.")
+@_json_option
+@config_option
+def delete(team: str, revoke_keys: bool, as_json: bool, config_path: Path) -> None:
+    """Delete TEAM with its budgets, bindings and settings; what was cached for it is gone.
+
+    The ledger keeps what it used.
+    """
+
+    async def act() -> tuple[str, ...]:
+        async with administering(read(config_path), config_path) as admin:
+            try:
+                return await admin.teams.delete(team, revoke_keys=revoke_keys)
+            except UnknownTeam as error:
+                raise Failure(f"{error}.") from None
+            except TeamInUse as error:
+                raise Failure(f"{error}. Add --revoke-keys to revoke them.") from None
+
+    revoked = asyncio.run(act())
+    if as_json:
+        print_json({"name": team, "revoked": list(revoked)})
+    else:
+        keys = f" Revoked {len(revoked)} keys: {', '.join(revoked)}." if revoked else ""
+        click.echo(f"Team {team} is deleted.{keys}")
 
 
 @teams.command()

@@ -10,9 +10,11 @@ import aiosqlite
 from gateway.store.adminkey import AdminKey
 from gateway.store.audit import AuditTrail, Via
 from gateway.store.budgetadmin import BudgetAdmin
+from gateway.store.cacheadmin import CacheAdmin
 from gateway.store.keyadmin import KeyAdmin
 from gateway.store.leases import unix_ms
 from gateway.store.reports import Reports
+from gateway.store.teamadmin import TeamAdmin
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Administration:
     reports: Reports
     budgets: BudgetAdmin
     audit: AuditTrail
+    cache: CacheAdmin
+    teams: TeamAdmin
 
     @classmethod
     def of(
@@ -41,4 +45,6 @@ class Administration:
             reports=Reports(db),
             budgets=BudgetAdmin(db, clock, via),
             audit=AuditTrail(db),
+            cache=CacheAdmin(db, clock, via),
+            teams=TeamAdmin(db, clock, via),
         )

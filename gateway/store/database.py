@@ -13,19 +13,26 @@ from pathlib import Path
 import aiosqlite
 
 from gateway import config
+from gateway.sealing import Sealer
 from gateway.store.accounts import SqlAccounts
 from gateway.store.administration import Administration
 from gateway.store.adminkey import AdminKey
 from gateway.store.answers import SqlAnswers
 from gateway.store.budgets import BudgetReader
+from gateway.store.cacheadmin import EpochReader
+from gateway.store.cachestats import CacheStats
+from gateway.store.datakeys import SqlDataKeys
 from gateway.store.desk import Desk
 from gateway.store.faults import StoreFault
 from gateway.store.keyring import Keyring
 from gateway.store.leases import Leases, unix_ms
+from gateway.store.masterkey import agreed_sealer
 from gateway.store.migrate import migrate, require_head
 from gateway.store.pepper import agreed_pepper
 from gateway.store.sqlite import connect, create_file, database_path, reading
 from gateway.store.writer import FAULTS, Writer
+
+_DEFAULT_ENCRYPTION = config.Encryption()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class Prepared:
 
     path: Path
     pepper: bytes = field(repr=False)
+    sealer: Sealer | None = field(default=None, repr=False, compare=False)
 
 
 def prepare(
@@ -41,10 +49,12 @@ def prepare(
     keys: config.Keys,
     base_dir: Path,
     environ: Mapping[str, str] = os.environ,
+    encryption: config.Encryption | None = _DEFAULT_ENCRYPTION,
 ) -> Prepared:
-    """Make and migrate the database, and agree on the pepper. Raises `StoreFault`.
+    """Make and migrate the database, agree on pepper and encryption key. Raises `StoreFault`.
 
     Done by whoever starts first (the parent process, a command) and harmless when repeated.
+    None for `encryption` is for commands that neither seal nor open anything.
     """
     path = database_path(database.url, base_dir)
     create_file(path)
@@ -53,11 +63,16 @@ def prepare(
         try:
             migrate(db)
             pepper = agreed_pepper(db, keys.pepper, base_dir, environ=environ, now_ms=unix_ms())
+            sealer = None
+            if encryption is not None:
+                sealer = agreed_sealer(
+                    db, path.parent, encryption, base_dir, environ, now_ms=unix_ms()
+                )
         finally:
             db.close()
     except sqlite3.Error as error:
         raise StoreFault(f"database file {path}: {error}") from error
-    return Prepared(path, pepper)
+    return Prepared(path, pepper, sealer)
 
 
 @asynccontextmanager
@@ -82,11 +97,16 @@ class Store:
         self._writer = Writer(writing, database.commit_timeout_s)
         self.leases = Leases(self._writer, database.lease_s, clock)
         self.accounts = SqlAccounts(self._writer, self.leases, clock)
-        budgets = BudgetReader()
-        self.budgets = budgets.budgets
-        self.keyring = Keyring(reading, prepared.pepper, keys.max_stale_s, also=(budgets.read,))
+        if prepared.sealer is None:
+            raise RuntimeError("the database was prepared without its encryption key")
+        self.data_keys = SqlDataKeys(prepared.sealer, self._writer, reading, clock)
+        self.cache_stats = CacheStats(self._writer)
+        budgets, epochs = BudgetReader(), EpochReader()
+        self.budgets, self.epochs = budgets.budgets, epochs.epochs
+        also = (budgets.read, epochs.read, self.data_keys.read)
+        self.keyring = Keyring(reading, prepared.pepper, keys.max_stale_s, also=also)
         self.admin_key = AdminKey(reading, prepared.pepper)
-        self.answers = SqlAnswers(self._writer, self.leases, reading, clock)
+        self.answers = SqlAnswers(self._writer, self.leases, reading, self.data_keys, clock)
         self.desk = Desk(prepared.path, prepared.pepper, clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
@@ -115,6 +135,7 @@ class Store:
                 asyncio.create_task(store.leases.run()),
                 asyncio.create_task(store.keyring.run()),
                 asyncio.create_task(store.answers.run()),
+                asyncio.create_task(store.cache_stats.run()),
             ]
             store._stack = stack.pop_all()
         return store
@@ -147,6 +168,7 @@ class Store:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.cache_stats.flush()
         try:
             await self.accounts.drain()
             await self.leases.leave()

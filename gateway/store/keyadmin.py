@@ -140,7 +140,8 @@ class KeyAdmin:
 
     async def team_bindings(self) -> dict[str, dict[str, str]]:
         """Each team's bindings."""
-        async with self._db.execute("SELECT name, credentials FROM teams ORDER BY name") as rows:
+        query = "SELECT name, credentials FROM teams WHERE deleted_at_ms IS NULL ORDER BY name"
+        async with self._db.execute(query) as rows:
             return {name: orjson.loads(credentials) async for name, credentials in rows}
 
     async def set_key(self, key_id: str, settings: Mapping[str, Any]) -> StoredKey:
@@ -185,7 +186,8 @@ class KeyAdmin:
 
     async def team_settings(self) -> dict[str, dict[str, Any]]:
         """Each team's settings."""
-        async with self._db.execute("SELECT name, settings FROM teams ORDER BY name") as rows:
+        query = "SELECT name, settings FROM teams WHERE deleted_at_ms IS NULL ORDER BY name"
+        async with self._db.execute(query) as rows:
             return {name: orjson.loads(settings) async for name, settings in rows}
 
     def _change(self) -> AbstractAsyncContextManager[Audit]:
@@ -207,8 +209,11 @@ class KeyAdmin:
 
     async def _add_team(self, team: str, audit: Audit) -> None:
         made = await self._db.execute(
+        if after.revoked_at_ms is not None:  # what was kept for it alone becomes unreadable
+            await self._db.execute("DELETE FROM data_keys WHERE owner = ?", (f"key:{key_id}",))
             "INSERT INTO teams (name, credentials, created_at_ms) VALUES (?, '{}', ?) "
-            "ON CONFLICT (name) DO NOTHING",
+            "ON CONFLICT (name) DO UPDATE SET deleted_at_ms = NULL, "
+            "created_at_ms = excluded.created_at_ms WHERE teams.deleted_at_ms IS NOT NULL",
             (team, self._clock()),
         )
         if made.rowcount == 1:

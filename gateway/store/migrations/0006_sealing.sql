@@ -8,6 +8,9 @@ CREATE TABLE data_keys (
     created_at_ms BIGINT NOT NULL
 );
 
+-- Whose data key opens `body`.
+ALTER TABLE idempotency ADD COLUMN sealed_for TEXT;
+
 -- How often what has these properties was cleared; an empty one is any.
 CREATE TABLE cache_epochs (
     owner TEXT NOT NULL,

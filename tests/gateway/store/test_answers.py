@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import pytest
 
 from gateway.errors import Unavailable
 from gateway.idempotency import Answer, Claim, Earlier
+from gateway.sealing import Sealer, new_key
 from gateway.store.answers import PURGED_AT_ONCE, SqlAnswers
+from gateway.store.datakeys import SqlDataKeys
 from gateway.store.leases import Leases
 from gateway.store.sqlite import reading
 from gateway.store.writer import Writer
@@ -19,12 +22,14 @@ from tests.gateway.store.conftest import OpenWriter
 from tests.gateway.store.entries import NOW_MS, Clock, Gate, Rows
 
 HOUR_MS = 3_600_000
+MASTER = Sealer(new_key())
 ANSWER = Answer(status=200, content_type="application/json", body='{"a":1}')
 
 
 def claim(call_id: str = "call_1", **more: Any) -> Claim:
     values: dict[str, Any] = {
         "key_id": "k1",
+        "owner": "team:red",
         "idempotency_key": "order-1",
         "body_digest": "d1",
         "call_id": call_id,
@@ -38,7 +43,12 @@ async def answers(
     path: Path, writer: Writer, leases: Leases, clock: Clock
 ) -> AsyncIterator[SqlAnswers]:
     async with reading(path) as db:
-        yield SqlAnswers(writer, leases, db, clock)
+        yield opened(writer, leases, db, clock)
+
+
+def opened(writer: Writer, leases: Leases, db: aiosqlite.Connection, clock: Clock) -> SqlAnswers:
+    data_keys = SqlDataKeys(MASTER, writer, db, clock)
+    return SqlAnswers(writer, leases, db, data_keys, clock)
 
 
 def kept(rows: Rows) -> list[dict[str, Any]]:
@@ -64,7 +74,7 @@ async def test_of_many_claims_at_once_one_is_first(
         writer = await open_writer()
         other_leases = Leases(writer, 5.0, clock)
         await other_leases.renew()
-        other = SqlAnswers(writer, other_leases, db, clock)
+        other = opened(writer, other_leases, db, clock)
         found = await asyncio.gather(
             *((answers, other)[n % 2].claim(claim(f"call_{n}")) for n in range(20))
         )
@@ -121,7 +131,7 @@ async def test_the_claim_of_a_dead_process_is_free(
         writer = await open_writer()
         leases = Leases(writer, 5.0, clock)
         await leases.renew()
-        other = SqlAnswers(writer, leases, db, clock)
+        other = opened(writer, leases, db, clock)
         assert await other.peek("k1", "order-1") is None
         assert await other.claim(claim("call_2")) is None
 
