@@ -204,9 +204,9 @@ class Cache:
     max_bytes: int = 64 * 1024 * 1024
     max_disk_bytes: int = 1024 * 1024 * 1024
     max_entry_bytes: int = 4 * 1024 * 1024
-
-
     encrypt: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """`[model_info."provider/model"]`: corrects or completes what litellm's table says.

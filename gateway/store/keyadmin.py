@@ -204,13 +204,13 @@ class KeyAdmin:
         before = await self.show(key_id)
         await update_key(self._db, key_id, values)
         after = await self.show(key_id)
+        if after.revoked_at_ms is not None:  # what was kept for it alone becomes unreadable
+            await self._db.execute("DELETE FROM data_keys WHERE owner = ?", (f"key:{key_id}",))
         await audit.note(action, key_id, described(before), described(after))
         return after
 
     async def _add_team(self, team: str, audit: Audit) -> None:
         made = await self._db.execute(
-        if after.revoked_at_ms is not None:  # what was kept for it alone becomes unreadable
-            await self._db.execute("DELETE FROM data_keys WHERE owner = ?", (f"key:{key_id}",))
             "INSERT INTO teams (name, credentials, created_at_ms) VALUES (?, '{}', ?) "
             "ON CONFLICT (name) DO UPDATE SET deleted_at_ms = NULL, "
             "created_at_ms = excluded.created_at_ms WHERE teams.deleted_at_ms IS NOT NULL",
