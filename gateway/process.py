@@ -47,7 +47,6 @@ from gateway.upstream.echo import EchoLane
 from gateway.upstream.lanes import Lanes
 from gateway.upstream.native import NativeLane
 from gateway.vitals import Vitals
-from gateway.vitals import Vitals
 from gateway.workshop import BuildPath, Workshop
 
 if TYPE_CHECKING:
@@ -126,12 +125,12 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         home = setting.prepared.path.parent
         sinks = _sinks(config, store, metrics)
         pace = Pace()
-
-        def make_parts(config: Config, directory: Directory, caching: Caching | None) -> Parts:
-            return Parts(
         shared = Shared(
             data_keys=store.data_keys, epochs=store.epochs, tally=store.cache_stats.tally
         )
+
+        def make_parts(config: Config, directory: Directory, caching: Caching | None) -> Parts:
+            return Parts(
                 config=config,
                 directory=directory,
                 caching=caching,
