@@ -117,6 +117,8 @@ class Retry:
     min_attempt_s: float = 0.1
     budget_share: float = 0.2
     budget_least: int = 3
+    hedge_percentile: float | None = None
+    hedge_min_s: float = 0.1
     rules: Mapping[str, RetryRule] = field(default_factory=dict)
 
 

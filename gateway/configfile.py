@@ -99,6 +99,8 @@ def _number_fault(path: tables.Path, value: float) -> str | None:
         return f"must be between 0 and {_HIGHEST_PORT}"
     if path[-1] == "lease_s" and value < _SHORTEST_LEASE_S:
         return f"must be at least {_SHORTEST_LEASE_S}: a lease is renewed every second"
+    if path[-1] == "hedge_percentile" and not 0 < value < 100:
+        return "must be above 0 and below 100"
     if path[-1] in _SHARES and value > 1:
         return "must be at most 1"
     if path[-1] in _ABOVE_ZERO and value <= 0:

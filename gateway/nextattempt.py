@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from gateway.config import DEFAULT_RULES, RetryRule
@@ -37,10 +37,10 @@ class Course:
 
     __slots__ = ("asked", "failure", "left", "tries")
 
-    def __init__(self, asked: Call, failure: SluiceError) -> None:
+    def __init__(self, asked: Call, failure: SluiceError, tried: Collection[Target] = ()) -> None:
         self.asked = asked
         self.tries: int | None = 0
-        self.left: Sequence[Target] = asked.candidates
+        self.left = [target for target in asked.candidates if target not in tried]
         self.failed(asked, failure)
 
     def failed(self, asked: Call, failure: SluiceError) -> None:
@@ -95,6 +95,17 @@ class NextAttempt:
             return candidates
         own = [target for target in candidates if not target.fallback_on] or candidates
         return sorted(own, key=lambda target: not self._health.usable(target))
+
+    def beside(self, call: Call, first: Target) -> Target | None:
+        """Where a second attempt goes while the first is under way: to another healthy target of
+        the same alias; if there is none, to this one again, with another credential if it has one.
+        """
+        if not self.in_time(call):
+            return None
+        own = [
+            t for t in call.candidates if t.fallback == first.fallback and self._health.usable(t)
+        ]
+        return min(own, key=lambda t: (t.name == first.name, t is first), default=None)
 
     def after(self, course: Course, allowance: Allowance) -> Step | None:
         """What follows a failure; None to give up.

@@ -52,23 +52,35 @@ class Attempts(NamedTuple):
 def attempts(trace: Trace) -> Attempts:
     """Sum up a trace. The overhead is the time until the answer that no provider took."""
     made, served, answered_s = 0, None, None
-    waited_s = sent_s = 0.0
+    paused_s = sent_s = 0.0
+    waits: list[tuple[float, float]] = []
     for fact in trace.facts:
         if isinstance(fact, AttemptStarted):
-            made, served = fact.number, fact.target.name
+            made, served = made + 1, fact.target.name
             answered_s = None
         elif isinstance(fact, AttemptSent):
             sent_s = fact.at_s
         elif isinstance(fact, AttemptAnswered):
             answered_s = fact.at_s
-            waited_s += answered_s - sent_s
+            waits.append((sent_s, answered_s))
         elif isinstance(fact, AttemptEnded) and answered_s is None:
-            waited_s += fact.at_s - sent_s
+            waits.append((sent_s, fact.at_s))
         elif isinstance(fact, Paused):
-            waited_s += fact.seconds
+            paused_s += fact.seconds
     if answered_s is None:
         return Attempts(made, None, None, None)
-    return Attempts(made, served, answered_s, max(0.0, (answered_s - waited_s) * 1000))
+    ours_s = answered_s - paused_s - _covered(waits, answered_s)
+    return Attempts(made, served, answered_s, max(0.0, ours_s * 1000))
+
+
+def _covered(waits: list[tuple[float, float]], until_s: float) -> float:
+    """How long somebody was waited for: attempts may run beside each other."""
+    covered_s = reached_s = 0.0
+    for began_s, ended_s in sorted(waits):
+        end_s = min(ended_s, until_s)
+        covered_s += max(0.0, end_s - max(began_s, reached_s))
+        reached_s = max(reached_s, end_s)
+    return covered_s
 
 
 def call_record(call: Call, status: int, error: str | None) -> CallRecord:

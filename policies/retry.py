@@ -15,6 +15,7 @@ from gateway.config import Retry as Settings
 from gateway.errors import BudgetExceeded, DeadlineExceeded, UpstreamFailure
 from gateway.exchange import Call, Handler, Reply
 from gateway.health import Attempt, Health
+from gateway.hedging import Race, hedging
 from gateway.limits.demand import Grant
 from gateway.limits.held import Held
 from gateway.limits.targets import Room, TargetLimits
@@ -49,23 +50,50 @@ class Retry:
         self._health = health
         self._limits = limits
         self._budget = RetryBudget(settings.budget_share, settings.budget_least)
+        self._hedging = hedging(settings, health)
         self._sleep = sleep
 
     async def __call__(self, call: Call, call_next: Handler) -> Reply:
         if not self._next.in_time(call):
             raise DeadlineExceeded("The call's deadline leaves no time for an attempt.")
         room = await self._first(call)
-        asked = _started(call, room.target)
         counted = not call.dry_run
         self._budget.calls += counted
         try:
+            return await self._answer(call, room, call_next)
+        finally:
+            self._budget.calls -= counted
+
+    async def _answer(self, call: Call, room: Room, call_next: Handler) -> Reply:
+        slow_s = self._hedging.delay_s(call, room.target.name) if self._hedging else None
+        if slow_s is None:
+            asked = _started(call, room.target)
             try:
                 return await self._attempt(asked, call_next, room.grant)
             except _FOLLOWED as error:
                 course = Course(asked, error)
-            return await self._further(course, call_next)
-        finally:
-            self._budget.calls -= counted
+        else:
+            race = Race(call, slow_s, self._sleep)
+            try:
+                return await race.run(
+                    lambda call: self._attempt(_started(call, room.target), call_next, room.grant),
+                    lambda call: self._beside(call, room.target, call_next),
+                )
+            except _FOLLOWED as error:
+                course = race.lost(room.target, error)
+        return await self._further(course, call_next)
+
+    async def _beside(self, call: Call, slow: Target, call_next: Handler) -> Reply | None:
+        """A second attempt while the first is under way, if it may be made."""
+        target = self._next.beside(call, slow)
+        with self._budget.allowance() as allowance:
+            if target is None or not allowance.take():
+                return None
+            first = call.with_(attempt=1)
+            room = await self._room(first, target)
+            if room is None:
+                return None
+            return await self._attempt(_started(first, target), call_next, room.grant)
 
     async def _further(self, course: Course, call_next: Handler) -> Reply:
         """The attempts after the first."""
@@ -107,7 +135,10 @@ class Retry:
         if asked.dry_run:
             return await call_next(asked)
         with Attempt(self._health, asked.chosen, asked.deadline) as observed:
-            return observed.answered(await call_next(asked))
+            if self._hedging is None or asked.stream:
+                return observed.answered(await call_next(asked))
+            with self._hedging.timed(asked):
+                return observed.answered(await call_next(asked))
 
 
 def _started(call: Call, target: Target) -> Call:

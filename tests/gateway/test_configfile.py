@@ -184,6 +184,13 @@ def test_a_fault_of_routing_is_named(file: Path, text: str, problem: str) -> Non
             ECHO + '[model_info."other/m"]\nvision = true',
             ':3: model_info."other/m": unknown provider "other"; known are echo',
         ),
+        *(
+            (
+                f"[retry]\nhedge_percentile = {value}",
+                f":2: retry.hedge_percentile = {value}: must be above 0 and below 100",
+            )
+            for value in (0.0, 100.0)
+        ),
         (
             ECHO + '[limits.targets."other/m"]\nrpm = 1',
             ':3: limits.targets."other/m": unknown provider "other"; known are echo',

@@ -46,6 +46,23 @@ TWO = (
     AttemptSent(2, 0.555),
     AttemptAnswered(2, 0.655),
 )
+# The one that lost stands first, and ended a little later than the answer came.
+HEDGED = (
+    AttemptStarted(1, A, 0.001),
+    AttemptSent(1, 0.012),
+    ended(1, 0.92, "hedge_lost"),
+    AttemptStarted(2, B, 0.5),
+    AttemptSent(2, 0.51),
+    AttemptAnswered(2, 0.9),
+)
+FIRST_WON = (
+    AttemptStarted(2, B, 0.5),
+    AttemptSent(2, 0.51),
+    ended(2, 0.92, "hedge_lost"),
+    AttemptStarted(1, A, 0.001),
+    AttemptSent(1, 0.002),
+    AttemptAnswered(1, 0.9),
+)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +70,8 @@ TWO = (
     [
         ((), 0, None, None, None),
         (ONE[:1], 1, None, None, None),
+        (HEDGED, 2, "q/org/b", 0.9, 12.0),
+        (FIRST_WON, 2, "p/a", 0.9, 2.0),
         (ONE[:2], 1, None, None, None),
         (ONE, 1, "p/a", 0.502, 2.0),
         ((*ONE, ended(1, 9.0)), 1, "p/a", 0.502, 2.0),

@@ -7,7 +7,6 @@ policies, their health and their budget are the real ones.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import random
 from dataclasses import dataclass, replace
 
@@ -26,41 +25,10 @@ from gateway.trace import AttemptStarted
 from policies.retry import Retry
 from policies.route import Route
 from tests.builders import call, completion, target
+from tests.fakes.clock import Time
 
 SICK, B, C = target("p/sick"), target("q/b"), target("r/c")
 MINUTE_S = 60.0
-
-
-class Time:
-    """Virtual time: whoever sleeps is woken in order, once nobody is left who can run."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._sleepers: list[tuple[float, int, asyncio.Event]] = []
-        self._order = 0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self._order += 1
-        event = asyncio.Event()
-        heapq.heappush(self._sleepers, (self.now + seconds, self._order, event))
-        await event.wait()
-
-    async def run(self) -> None:
-        """Until nobody sleeps any more."""
-        await _settle()
-        while self._sleepers:
-            self.now, _, event = heapq.heappop(self._sleepers)
-            event.set()
-            await _settle()
-
-
-async def _settle() -> None:
-    """Let whoever was woken run until it sleeps again: it takes a few steps of the loop."""
-    for _ in range(4):
-        await asyncio.sleep(0)
 
 
 class Directory:
