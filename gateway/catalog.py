@@ -57,7 +57,8 @@ _OPENAI_WINDOWS = frozenset({128_000, 400_000, 1_050_000})
 _OPENAI = frozenset({"openai", "azure"})
 # Families that bill no token which they do not show; with thinking, only where it is asked for.
 _SHOW_ALL = re.compile(
-    r"gpt-3\.5|gpt-4|claude-3|llama|mixtral|ministral|gemma|command-r|nova-(micro|lite|pro)"
+    r"gpt-3\.5|gpt-4|claude-3|llama|mixtral|ministral|gemma|command-r|nova-(micro|lite|pro)",
+    re.IGNORECASE,
 )
 # In these, a slash leads to a region's price; it is no part of a model's name.
 _REGIONAL = frozenset({"bedrock", "azure"})

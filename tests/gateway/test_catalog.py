@@ -112,6 +112,37 @@ def test_an_unknown_model_has_nothing_that_forbids_anything() -> None:
     assert catalog().model(provider("openai"), "tomorrow") == Model(name="tomorrow")
 
 
+@pytest.mark.parametrize(
+    ("name", "stated", "hidden"),
+    [
+        ("gpt-4o-mini", {}, False),
+        ("meta-llama/Llama-3.1-8B", {}, False),
+        ("claude-3-5-haiku", {}, False),
+        ("claude-3-7-sonnet", {"supports_reasoning": True}, True),
+        ("gpt-5", {}, None),
+        ("tts", {"supports_reasoning": False}, False),
+    ],
+)
+def test_silence_about_reasoning_is_no_denial(
+    name: str, stated: dict[str, Any], hidden: bool | None
+) -> None:
+    known = Catalog({name: CHAT | {"litellm_provider": "openai"} | stated}, {})
+    assert known.model(provider("openai"), name).hidden_reasoning is hidden
+
+
+def test_hidden_reasoning_follows_like_and_is_corrected() -> None:
+    table = {"gpt-4o": CHAT | {"litellm_provider": "openai"}}
+    infos = {
+        "lab/a": ModelInfo(like="openai/gpt-4o"),
+        "lab/b": ModelInfo(like="openai/gpt-4o", hidden_reasoning=True, max_image_tokens=1_500),
+        "lab/gpt-4": ModelInfo(),  # nothing but a name
+    }
+    lab = provider("vllm", "lab")
+    found = {name: Catalog(table, infos).model(lab, name) for name in ("a", "b", "gpt-4")}
+    assert [found[n].hidden_reasoning for n in found] == [False, True, None]
+    assert [found[n].max_image_tokens for n in found] == [None, 1_500, None]
+
+
 def test_responses_models_are_offered_where_the_lane_can_serve_them() -> None:
     assert catalog().names("openai") == ["ft:gpt-x", "gpt-x"]
     assert catalog().names("openai", responses=True) == ["ft:gpt-x", "gpt-pro", "gpt-x"]

@@ -13,7 +13,8 @@ from gateway.errors import BudgetExceeded, CostUnbounded, Unavailable
 from gateway.exchange import Call
 from gateway.keys import VirtualKey
 from gateway.ledger import Intent
-from gateway.spending import Spending
+from gateway.spending import Opened, Spending
+from gateway.trace import Stopped
 from gateway.worstcase import bound_nano_usd
 from tests.builders import call, price, target
 from tests.fakes.accounts import Book
@@ -203,3 +204,125 @@ async def test_what_has_room_is_not_shortened() -> None:
     opened = await spending(Book(), budget(limit_nano_usd=10**12)).open(made, wanted)
     assert opened.call is made
     assert made.trace.last(Clamped) is None
+
+
+# ------------------------------------------------------------------------------- streams
+
+SHOWN = target(
+    "openai/gpt", price=price(), model={"hidden_reasoning": False, "max_completion_tokens": 10_000}
+)
+TOKEN = 2_000
+
+
+def streaming() -> tuple[Call, Intent]:
+    made = call(at=SHOWN, stream=True)
+    return made, intent(bound_nano_usd=bound_nano_usd(made))
+
+
+def worst_case(tokens: int) -> int:
+    return bound_nano_usd(call(at=SHOWN, body={"max_tokens": tokens})) or 0
+
+
+async def opened(
+    book: Book, limit_tokens: int = 10_000, **settings: Any
+) -> tuple[Opened, Spending, Call]:
+    made, wanted = streaming()
+    hard = budget(id="b1", limit_nano_usd=worst_case(limit_tokens))
+    money = spending(book, hard, **{"reserve_output_tokens": 1_000, **settings})
+    return await money.open(made, wanted), money, made
+
+
+async def topped(found: Opened, tokens: int) -> bool:
+    assert found.top_up is not None
+    return await found.top_up(tokens)
+
+
+async def test_a_stream_without_a_limit_holds_a_first_part_of_its_answer() -> None:
+    book = Book()
+    found, _, made = await opened(book)
+    (written,) = book.intents
+    assert written.bound_nano_usd == book.held["b1"] == worst_case(1_000)
+    assert found.call is made  # what is sent is what was asked
+    left = {"team:red/day": 9_000 * TOKEN}
+    assert made.trace.last(Budgeted) == Budgeted(worst_case(1_000), left)
+
+
+async def test_peeking_at_a_stream_tells_the_same() -> None:
+    _, money, made = await opened(Book())
+    seen, wanted = streaming()
+    fresh = Spending(Book(), money._budgets, money._settings)
+    await fresh.peek(seen, wanted)
+    assert seen.trace.describe() == made.trace.describe()
+
+
+async def test_a_stream_needs_less_room_than_its_longest_answer() -> None:
+    with pytest.raises(BudgetExceeded):
+        await opened(Book(), limit_tokens=999, wait_s=0.0)
+    assert (await opened(Book(), limit_tokens=1_000))[0].budgeted
+
+
+async def test_a_top_up_holds_the_same_again() -> None:
+    book = Book()
+    found, _, _ = await opened(book)
+    assert await topped(found, 1_001)
+    assert book.held == {"b1": worst_case(2_000)}
+    assert book.events[-1] == f"top up call_1.1 {1_000 * TOKEN}"
+
+
+async def test_a_top_up_takes_what_is_left_if_it_is_enough() -> None:
+    book = Book()
+    found, _, made = await opened(book, limit_tokens=1_500)
+    assert await topped(found, 1_100)
+    assert book.held == {"b1": worst_case(1_500)}
+    assert made.trace.last(Stopped) is None
+
+
+@pytest.mark.parametrize(("room", "needed"), [(1_500, 1_501), (1_063, 1_001)])
+async def test_without_room_a_stream_is_stopped_and_the_budget_named(
+    room: int, needed: int
+) -> None:
+    book = Book()
+    found, _, made = await opened(book, limit_tokens=room, wait_s=3600.0)
+    assert not await topped(found, needed)
+    assert made.trace.last(Stopped) == Stopped("team:red/day", 1_000)
+    assert not Stopped.storable
+    assert book.held == {"b1": worst_case(1_000)}
+
+
+async def test_a_top_up_waits_for_settlements_that_make_room() -> None:
+    book = Book()
+    found, _, made = await opened(book)
+    book.held["b1"] += 9_000 * TOKEN
+    waiting = asyncio.create_task(topped(found, 1_500))
+    await until(lambda: book.asked_for == 4)
+    assert not waiting.done()
+    book.held["b1"] -= 9_000 * TOKEN
+    assert await waiting
+    assert book.held == {"b1": worst_case(1_500)}
+    assert made.trace.last(Stopped) is None
+
+
+async def test_a_top_up_waits_no_longer_than_configured() -> None:
+    book = Book()
+    found, _, _ = await opened(book, wait_s=0.05)
+    book.held["b1"] += 9_000 * TOKEN
+    assert not await topped(found, 1_500)
+
+
+async def test_a_top_up_asks_the_budgets_as_they_are_now() -> None:
+    book = Book()
+    found, money, _ = await opened(book, limit_tokens=1_000, wait_s=0.0)
+    money._budgets.replace([budget(id="b1", limit_nano_usd=worst_case(3_000))])
+    assert await topped(found, 1_001)
+    money._budgets.replace([])
+    assert await topped(found, 5_000)
+    assert book.held == {"b1": worst_case(2_000)}
+
+
+async def test_a_ledger_that_cannot_be_written_stops_no_stream_for_money() -> None:
+    book = Book()
+    found, _, made = await opened(book)
+    book.closed = True
+    with pytest.raises(Unavailable):
+        await topped(found, 1_001)
+    assert made.trace.last(Stopped) is None

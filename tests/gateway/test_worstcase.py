@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.exchange import Call
-from gateway.worstcase import bound_nano_usd, shortened, unbounded
+from gateway.worstcase import bound_nano_usd, cheaper, shortened, unbounded
 from tests.builders import call, price, target
 
 KNOWN = target(price=price(), model={"max_completion_tokens": 100})
@@ -44,6 +44,39 @@ def test_what_is_all_here_has_a_worst_case(body: dict[str, Any]) -> None:
 )
 def test_what_the_provider_adds_has_none(body: dict[str, Any]) -> None:
     assert unbounded(call(body=body).body, KNOWN.model)
+
+
+def test_a_models_largest_image_bounds_one_by_url() -> None:
+    at = target(price=price(), model={"max_completion_tokens": 100, "max_image_tokens": 1_500})
+    by_url = {"url": "https://example.com/cat.png"}
+    costs = {}
+    for detail in ("auto", "low"):
+        part = {"type": "image_url", "image_url": {**by_url, "detail": detail}}
+        asked = call(at=at, body=parts(part))
+        assert unbounded(asked.body, at.model) is None
+        costs[detail] = bound_nano_usd(asked) or 0
+    without = bound_nano_usd(call(at=at, body=parts())) or 0
+    assert {d: cost - without for d, cost in costs.items()} == dict.fromkeys(costs, 1_500_000)
+    file = parts({"type": "file", "file": {"file_id": "file-1"}})
+    assert unbounded(call(body=file).body, at.model)
+
+
+def test_a_stream_that_tops_up_needs_no_longest_answer() -> None:
+    shown = target(price=price(), model={"hidden_reasoning": False}).model
+    assert unbounded(call(stream=True).body, shown) is None
+    assert unbounded(call().body, shown)
+    assert unbounded(call(stream=True, body={"reasoning_effort": "low"}).body, shown)
+
+
+def test_targets_are_compared_by_what_a_stream_holds_at_first() -> None:
+    shown = {"hidden_reasoning": False, "max_completion_tokens": 100_000}
+    here = target("a/m", price=price(), model=shown)
+    half = target("b/m", price=price(5e-7, 1e-6), model=shown)
+    thinks = target("c/m", price=price(5e-7, 1e-6), model={**shown, "hidden_reasoning": True})
+    short = target("d/m", price=price(), model={**shown, "max_completion_tokens": 1_000})
+    others = [half, thinks, short]
+    assert cheaper(call(at=here, stream=True), others) == [half, short]
+    assert cheaper(call(at=here), others) == others
 
 
 def test_an_unpriced_model_has_none() -> None:

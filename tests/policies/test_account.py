@@ -23,9 +23,9 @@ from gateway.ledger import Settlement
 from gateway.meter import Pace
 from gateway.spending import Spending
 from gateway.tokens import estimate_prompt_tokens
-from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent, NeverSent
+from gateway.trace import AttemptAnswered, AttemptEnded, AttemptSent, NeverSent, Stopped, ToppedUp
 from gateway.usage import Usage
-from gateway.worstcase import UNKNOWN_LIMIT_TOKENS
+from gateway.worstcase import UNKNOWN_LIMIT_TOKENS, bound_nano_usd
 from policies.account import Account
 from tests.builders import (
     Answers,
@@ -418,3 +418,75 @@ async def test_the_settlement_of_what_holds_something_says_so() -> None:
     await policy(call(at=PRICED), Answers(completion(usage=USAGE)))
     assert book.settlement.budgeted
     assert not (await settled(call(at=PRICED), completion(usage=USAGE))).budgeted
+
+
+# ------------------------------------------------------------------------------ top-ups
+
+SHOWN = target(
+    "fake/model", price=price(), model={"hidden_reasoning": False, "max_completion_tokens": 10_000}
+)
+SETTINGS = Budgeting(reserve_output_tokens=132, wait_s=0.0)  # 100 bytes, and 32 tokens beside
+
+
+def paying(book: Book, limit_nano_usd: int) -> Account:
+    budgets = Budgets([budget(id="b1", limit_nano_usd=limit_nano_usd)])
+    return Account(book, Spending(book, budgets, SETTINGS), Pace(), now=lambda: NOW)
+
+
+async def test_a_stream_tops_up_and_is_charged_exactly() -> None:
+    book, asked = Book(), call(at=SHOWN, stream=True)
+    source = stream(*([text_event("x" * 50)] for _ in range(8)), [usage_event(USAGE)])
+    reply = await paying(book, 10**9)(asked, Answers(source))
+    assert isinstance(reply, Stream)
+    assert len([events async for events in reply]) == 9
+    (opening,) = book.intents
+    held = (opening.bound_nano_usd or 0) + 3 * 132 * 2_000
+    assert asked.trace.last(ToppedUp) == ToppedUp(3, held)
+    assert (book.settlement.usage, book.settlement.error) == (USAGE, None)
+    assert (book.held, book.spent) == ({"b1": 0}, {"b1": USAGE_COST})
+
+
+async def test_a_stopped_stream_is_closed_and_charged_for_what_was_passed_on() -> None:
+    book, asked, closings = Book(), call(at=SHOWN, stream=True), Closings()
+    running = Usage(
+        prompt_tokens=10, completion_tokens=20
+    )  # a count so far, as some providers send
+    first = text_event("x" * 80)
+    first.usage = running
+    source = stream([first], [text_event("y" * 80)], [text_event("z")], close=closings)
+    room = (bound_nano_usd(asked.with_(body={**asked.body, "max_tokens": 132})) or 0) + 1
+    reply = await paying(book, room)(asked, Answers(source))
+    assert isinstance(reply, Stream)
+    events = [event async for events in reply for event in events]
+    assert [event.data["choices"][0].get("finish_reason") for event in events] == [None, "length"]
+    assert asked.trace.last(Stopped) == Stopped("team:red/day", 132)
+    assert (book.settlement.error, closings.count) == ("budget_exceeded", 1)
+    assert book.settlement.usage is not None
+    assert (book.settlement.usage.completion_tokens, book.settlement.usage.source) == (
+        20,
+        "partial",
+    )
+    assert book.held == {"b1": 0}
+    assert asked.trace.last(ToppedUp) is None
+
+
+async def test_where_the_ledger_is_gone_a_stream_fails() -> None:
+    book, asked = Book(), call(at=SHOWN, stream=True)
+    source = stream([text_event("x" * 80)], [text_event("y" * 80)])
+    reply = await paying(book, 10**9)(asked, Answers(source))
+    assert isinstance(reply, Stream)
+    await anext(reply)
+    book.closed = True
+    with pytest.raises(Unavailable):
+        await anext(reply)
+    assert book.settlement.error == "unavailable"
+
+
+async def test_a_stream_without_a_budget_has_no_reserve() -> None:
+    book, asked = Book(), call(at=SHOWN, stream=True)
+    source = stream(*([text_event("x" * 50)] for _ in range(8)), [usage_event(USAGE)])
+    reply = await account(book)(asked, Answers(source))
+    assert isinstance(reply, Stream)
+    _ = [events async for events in reply]
+    assert book.events == ["open call_1.1", "settle call_1.1"]
+    assert [intent.bound_nano_usd for intent in book.intents] == [bound_nano_usd(asked)]

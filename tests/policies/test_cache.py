@@ -29,7 +29,7 @@ from gateway.exchange import JSON, Call, Completion, Event, Events, Handler, Rep
 from gateway.flight import Flights
 from gateway.keys import VirtualKey
 from gateway.targets import Target
-from gateway.trace import AttemptEnded, AttemptStarted, Fact, Routed
+from gateway.trace import AttemptEnded, AttemptStarted, Fact, Routed, Stopped
 from gateway.usage import Usage
 from gateway.window import Truncated
 from policies.cache import Cache
@@ -599,6 +599,22 @@ async def test_an_answer_that_the_starters_budget_shortens_is_its_own(
     scene.provider.first_facts = (Clamped(5),)
     calls = [scene.call(stream=forms[i % len(forms)]) for i in range(6)]
     assert await gathered(scene, calls) == ["hellohellohello"] * 6
+    assert len(scene.provider.calls) == 2
+    assert len(scene.caching.memory) == 1
+
+
+async def test_a_stream_that_the_starters_budget_stops_midway_is_not_shared(scene: Scene) -> None:
+    first = scene.call(stream=True)
+    starter, follower = [await scene.ask(c) for c in (first, scene.call(stream=True))]
+    late = asyncio.create_task(scene.text(scene.call()))  # it waits for the whole answer
+    assert isinstance(starter, Stream)
+    assert isinstance(follower, Stream)
+    await asyncio.gather(anext(starter), anext(follower))
+    first.trace.add(Stopped("team:red/day", 5))
+    assert len(await read(starter)) > 1
+    with pytest.raises(Unavailable):
+        await read(follower)
+    assert await late == "hellohellohello"
     assert len(scene.provider.calls) == 2
     assert len(scene.caching.memory) == 1
 

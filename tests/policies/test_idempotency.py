@@ -31,6 +31,7 @@ from gateway.errors import (
 from gateway.exchange import Call, Completion, Events, Handler, Reply, Stream
 from gateway.flight import Flight
 from gateway.idempotency import Claim, NotKept, Replayed
+from gateway.trace import Stopped
 from gateway.usage import Usage
 from policies.idempotency import Idempotency
 from tests.builders import KEY, Answers, call, completion, stream, text_event, usage_event
@@ -274,6 +275,17 @@ async def test_a_stream_that_was_left_is_not_kept() -> None:
     await reply.__anext__()
     await reply.aclose()
     assert store.kept == {}
+
+
+async def test_a_stream_that_a_budget_stopped_is_not_kept() -> None:
+    store, first = FakeAnswers(), asked(stream=True)
+    handler = Answers(stream([text_event("a")]), stream([text_event("b")]))
+    idempotency = policy(store)
+    reply = await idempotency(first, handler)
+    first.trace.add(Stopped("team:red/day", 5))
+    assert await texts(reply) == ["a"]
+    assert store.kept == {}
+    assert await texts(await idempotency(asked(stream=True), handler)) == ["b"]
 
 
 # --------------------------------------------------------------------------- the cap

@@ -119,6 +119,7 @@ async def test_the_counter_is_the_ledger_whoever_is_killed_when(
         cut_off += balances(rows)["mix"][2]
     assert cut_off > 0, "no attempt was cut off"
     assert served(tmp_path)["mix"] > 20 * DEATHS, "too little load to prove anything"
+    assert served(tmp_path)["topped up"] > 2 * DEATHS
     survivor = await Store.open(prepared, DATABASE, KEYS)
     await until(lambda: balances(rows)["mix"][2] == 0, SWEPT_WITHIN_S)
     await survivor.close()
@@ -129,6 +130,13 @@ async def test_the_counter_is_the_ledger_whoever_is_killed_when(
     assert {charge["state"] for charge in rows.charges().values()} == {"settled", "lost"}
 
 
+# A sweep charges the bound: what an open charge holds, top-ups included, is exactly that.
+_HELD_OTHERWISE = (
+    "SELECT * FROM charges JOIN charge_reservations USING (charge_id) "
+    "WHERE state = 'open' AND nano_usd <> bound_nano_usd"
+)
+
+
 async def _watch(rows: Rows, seconds: float) -> None:
     """Whenever one looks: no more than the limit is spent and held."""
     end = time.monotonic() + seconds
@@ -136,4 +144,5 @@ async def _watch(rows: Rows, seconds: float) -> None:
         limit, spent, reserved = balances(rows)["mix"]
         assert spent + reserved <= limit
         assert reserved >= 0
+        assert rows.all(_HELD_OTHERWISE) == []
         await asyncio.sleep(0.001)

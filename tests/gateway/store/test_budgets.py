@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import Unavailable
 from gateway.ledger import Granted, Intent, Reservation, Short
 from gateway.store.accounts import SqlAccounts
 from gateway.store.budgetadmin import BudgetAdmin, BudgetDraft, UnknownBudget
@@ -171,6 +172,92 @@ async def test_a_sweep_spends_the_bound_and_the_late_settlement_changes_nothing(
     assert reservations(rows) == []
 
 
+# ------------------------------------------------------------------------------- top-ups
+
+
+async def test_a_top_up_raises_what_is_held_and_the_bound(
+    accounts: SqlAccounts, rows: Rows
+) -> None:
+    await accounts.open(intent(), [held("b1"), held("b2")])
+    more = [held("b1", nano_usd=500), held("b2", nano_usd=500)]
+    assert await accounts.top_up("call_1.1", 500, more) == Granted((8_500, 8_500))
+    assert (balance(rows, "b1"), balance(rows, "b2")) == ((0, 1_500), (0, 1_500))
+    assert rows.charges()["call_1.1"]["bound_nano_usd"] == 1_500
+    await accounts.settle(settlement(cost_nano_usd=1_200, budgeted=True))
+    assert (balance(rows, "b1"), balance(rows, "b2")) == ((1_200, 0), (1_200, 0))
+    assert reservations(rows) == []
+
+
+async def test_a_refused_top_up_changes_nothing(accounts: SqlAccounts, rows: Rows) -> None:
+    await accounts.open(intent(), [held("b1"), held("b2", nano_usd=9_800)])
+    more = [held("b1", nano_usd=500), held("b2", nano_usd=500)]
+    assert await accounts.top_up("call_1.1", 500, more) == Short("b2", 200, 10_000)
+    assert (balance(rows, "b1"), balance(rows, "b2")) == ((0, 1_000), (0, 9_800))
+    assert rows.charges()["call_1.1"]["bound_nano_usd"] == 1_000
+    await accounts.settle(settlement(cost_nano_usd=0, budgeted=True))
+    assert (balance(rows, "b1"), balance(rows, "b2")) == ((0, 0), (0, 0))
+
+
+async def test_a_charge_that_has_ended_is_not_topped_up(accounts: SqlAccounts, rows: Rows) -> None:
+    await accounts.open(intent(), [held()])
+    await accounts.open(intent("call_2.1"), [held()])
+    await accounts.settle(settlement(cost_nano_usd=300, budgeted=True))
+    outcomes = await asyncio.gather(
+        *(
+            accounts.top_up(charge, 500, [held(nano_usd=500)])
+            for charge in ("call_1.1", "call_2.1")
+        ),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[0], Unavailable)
+    assert outcomes[1] == Granted((8_200,))
+    assert balance(rows) == (300, 1_500)
+
+
+async def test_of_a_budget_that_a_charge_holds_nothing_of_nothing_is_taken(
+    accounts: SqlAccounts, rows: Rows
+) -> None:
+    await accounts.open(intent(), [held("b1")])
+    more = [held("b1", period_start_ms=5), held("b2"), held("b3", limit=0)]
+    assert await accounts.top_up("call_1.1", 1_000, more) == Granted()
+    assert balance(rows, "b1") == (0, 1_000)
+    assert len(rows.all("SELECT * FROM budget_periods")) == 1
+    assert rows.charges()["call_1.1"]["bound_nano_usd"] == 2_000
+
+
+async def test_a_sweep_spends_what_was_topped_up(
+    accounts: SqlAccounts, open_writer: OpenWriter, clock: Clock, rows: Rows
+) -> None:
+    await accounts.open(intent(), [held()])
+    await accounts.top_up("call_1.1", 700, [held(nano_usd=700)])
+    clock.now_ms += 60_000
+    other = Leases(await open_writer(), 5.0, clock)
+    await other.renew()
+    assert await other.sweep() == 1
+    assert balance(rows) == (1_700, 0)
+    with pytest.raises(Unavailable):  # its process wakes up
+        await accounts.top_up("call_1.1", 700, [held(nano_usd=700)])
+    assert balance(rows) == (1_700, 0)
+
+
+async def test_a_caller_that_left_a_top_up_releases_it_with_its_charge(
+    accounts: SqlAccounts, writer: Writer, rows: Rows
+) -> None:
+    await accounts.open(intent(), [held()])
+    gate = Gate()
+    first = asyncio.ensure_future(writer.submit(gate.operation, None))
+    await gate.entered()
+    topping = asyncio.create_task(accounts.top_up("call_1.1", 500, [held(nano_usd=500)]))
+    await asyncio.sleep(0)
+    settling = asyncio.create_task(accounts.settle(settlement(cost_nano_usd=9, budgeted=True)))
+    await asyncio.sleep(0)
+    topping.cancel()
+    gate.open()
+    await asyncio.gather(first, topping, settling, return_exceptions=True)
+    await writer.flush()
+    assert balance(rows) == (9, 0)
+
+
 # --------------------------------------------------------------------------- administration
 
 
@@ -276,6 +363,24 @@ async def test_spent_and_reserved_never_exceed_the_limit_whatever_ends_how(
     wanted = [held(made.id, 20_000, period_start_ms=period_start(rows))]
     finished: list[Intent] = []
 
+    topped: list[str] = []
+
+    async def top_ups(charge: str) -> int:
+        """A stream's: one after the other, and some that it does not wait for."""
+        more = [held(made.id, 20_000, nano_usd=500, period_start_ms=wanted[0].period_start_ms)]
+        raised = 0
+        while dice.random() < 0.5:
+            asking = asyncio.create_task(accounts.top_up(charge, 500, more))
+            if dice.random() < 0.2:
+                await asyncio.sleep(dice.choice((0, 0, 0.001)))
+                asking.cancel()
+            answer = (await asyncio.gather(asking, return_exceptions=True))[0]
+            if not isinstance(answer, Granted):
+                break
+            raised += 500
+            topped.append(charge)
+        return raised
+
     async def one(number: int) -> None:
         asked = intent(f"call_{number}.1")
         opening = asyncio.create_task(accounts.open(asked, wanted))
@@ -285,7 +390,8 @@ async def test_spent_and_reserved_never_exceed_the_limit_whatever_ends_how(
         answer = (await asyncio.gather(opening, return_exceptions=True))[0]
         if isinstance(answer, Granted):
             await asyncio.sleep(dice.choice((0, 0.001)))
-            cost = dice.randrange(1_001)
+            most = 1_000 + await top_ups(asked.charge_id)
+            cost = dice.randrange(most + 1)
             await accounts.settle(settlement(asked.charge_id, cost_nano_usd=cost, budgeted=True))
             finished.append(asked)
         spent, reserved = balance(rows, made.id)
@@ -297,6 +403,8 @@ async def test_spent_and_reserved_never_exceed_the_limit_whatever_ends_how(
     charges = rows.charges().values()
     assert balance(rows, made.id) == (sum(c["cost_nano_usd"] for c in charges), 0)
     assert 20 <= len(finished) < 200
+    assert len(topped) >= 10
+    assert all(charge["cost_nano_usd"] <= charge["bound_nano_usd"] for charge in charges)
     assert reservations(rows) == []
 
 
