@@ -182,9 +182,10 @@ def _attempts(trace: Trace) -> Iterator[JSON]:
         }
     if not made:
         return
-    seen = {id(attempt.chosen) for attempt in made}
+    seen = {account_of(attempt.chosen) for attempt in made}
     for target in made[-1].candidates:
-        if id(target) not in seen:
+        if account_of(target) not in seen:  # a fallback may have it once more
+            seen.add(account_of(target))
             attempt = made[-1].with_(target=target)
             worst = _worst(attempt, bound_nano_usd(attempt))
             yield {"number": None, **_place(target), **worst}
