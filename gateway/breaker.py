@@ -76,6 +76,13 @@ class Breaker:
         """May an attempt go there? Of probes one at a time."""
         return self.benched_at is None or (now >= self.until and self.probes == 0)
 
+    def recent(self, now: float) -> tuple[int, int]:
+        """Attempts and failures within about the window, since the first failure."""
+        if now - self._half_began >= self._rules.window_s:
+            return 0, 0
+        attempts, failures = map(sum, zip(self._now_half, self._old_half, strict=True))
+        return attempts, failures
+
     def begin(self) -> bool:
         """An attempt begins; is it a probe? One is over when `probes` is counted down."""
         probe = self.benched_at is not None

@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 from gateway.breaker import Breaker, Rules, State
 from gateway.config import Health as Settings
@@ -30,6 +31,24 @@ BENCHED = frozenset({"quota_exceeded", "authentication", "permission"})
 
 _KEPT = 4096  # breakers; callers name models as they like
 _AT_DEADLINE_S = 0.05  # a loop's timers are not exact
+
+
+class Seen(NamedTuple):
+    """A breaker as it is looked at; attempts and failures of about the last window."""
+
+    state: State
+    benched_for_s: float | None
+    attempts: int
+    failures: int
+
+
+class Refused(NamedTuple):
+    """A credential that its provider refused: everywhere, or for one model."""
+
+    provider: str
+    credential: str
+    model: str | None
+    seen: Seen
 
 
 class Health:
@@ -83,6 +102,32 @@ class Health:
         breaker = self._targets.known.get(name)
         return breaker.state(self.clock()) if breaker else "closed"
 
+    def names(self) -> list[str]:
+        """The targets that have failed and are remembered."""
+        return [str(name) for name in self._targets.known]
+
+    def view(self, name: str) -> Seen:
+        """What an operator sees of a target."""
+        breaker = self._targets.known.get(name)
+        return _seen(breaker, self.clock()) if breaker else Seen("closed", None, 0, 0)
+
+    def refusals(self) -> list[Refused]:
+        """The credentials that providers refused, with the model where it is of one only."""
+        now = self.clock()
+        return [
+            Refused(key[0], key[1], key[2] if len(key) > 2 else None, _seen(breaker, now))
+            for key, breaker in self._credentials.known.items()
+            if isinstance(key, tuple) and breaker.benched_at is not None
+        ]
+
+    def reset(self, name: str) -> None:
+        """Forget a target's failures, and those of its provider's credentials with it."""
+        self._targets.known.pop(name, None)
+        provider, _, model = name.partition("/")
+        for key in tuple(self._credentials.known):
+            if isinstance(key, tuple) and key[0] == provider and key[2:] in ((), (model,)):
+                del self._credentials.known[key]
+
     def of(self, target: Target) -> Sequence[Breaker]:
         """The breakers that speak about a target: none while nothing has failed."""
         if not self._targets.known and not self._credentials.known:
@@ -103,6 +148,12 @@ class Health:
         """The breaker of its credential: of a missing permission, for this model only."""
         everywhere, here = _credential_keys(target)
         return self._credentials.make(here if kind == "permission" else everywhere)
+
+
+def _seen(breaker: Breaker, now: float) -> Seen:
+    state = breaker.state(now)
+    attempts, failures = breaker.recent(now)
+    return Seen(state, breaker.until - now if state == "benched" else None, attempts, failures)
 
 
 class Attempt:

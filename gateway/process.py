@@ -176,6 +176,7 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
                     health=health,
                     visits=visits,
                     process=store.leases.owner,
+                    healthy=store.healthy,
                     caching=workshop.caching,
                     redis=None if redis is None else lambda: redis.available,
                 )

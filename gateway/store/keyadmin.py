@@ -6,7 +6,7 @@ and leaves a row in the audit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -21,6 +21,7 @@ from gateway.store.keytable import (
     change,
     described,
     insert_key,
+    key_names,
     last_used,
     page_of_keys,
     select_keys,
@@ -75,6 +76,10 @@ class KeyAdmin:
         """Some keys, newest first, and the `after` of the next page. Raises `ValueError`."""
         now_ms = self._clock()
         return await page_of_keys(self._db, limit, after, now_ms, team=team, state=state)
+
+    async def names(self, key_ids: Collection[str]) -> dict[str, str]:
+        """The names of these keys by their ids."""
+        return await key_names(self._db, key_ids)
 
     async def last_used(self, key_ids: Sequence[str]) -> dict[str, int]:
         """When each of these keys was used last, in unix milliseconds."""

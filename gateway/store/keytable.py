@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -144,6 +144,14 @@ def _place(after: str | None) -> tuple[int, str]:
     if not colon or not created_ms.isdecimal() or len(created_ms) > 18:
         raise ValueError("is no place in the list of keys")
     return int(created_ms), key_id
+
+
+async def key_names(db: aiosqlite.Connection, key_ids: Collection[str]) -> dict[str, str]:
+    """The names of these keys by their ids."""
+    marks = ", ".join("?" * len(key_ids))
+    query = f"SELECT id, name FROM keys WHERE id IN ({marks})"  # noqa: S608 - marks of parameters
+    async with db.execute(query, tuple(key_ids)) as rows:
+        return {key_id: name async for key_id, name in rows}
 
 
 async def last_used(db: aiosqlite.Connection, key_ids: Sequence[str]) -> dict[str, int]:

@@ -14,7 +14,7 @@ NO_PARTS: Any = None  # nothing is asked
 
 
 def test_every_route_is_documented_with_its_summary_and_no_other() -> None:
-    routes = {f"{o.method} {o.path}": o.summary for o in operations(NO_PARTS)}
+    routes = {f"{o.method} {o.path.replace(':path', '')}": o.summary for o in operations(NO_PARTS)}
     rows = ADMIN.section("Routes").rows()
     assert {codes(row[0])[0]: row[1] for row in rows} == routes
 

@@ -12,6 +12,8 @@ from gateway.config import Health as Settings
 from gateway.errors import (
     ClientGone,
     DeadlineExceeded,
+    ProviderAuthentication,
+    ProviderPermission,
     Refusal,
     ServerError,
     SluiceError,
@@ -200,3 +202,55 @@ def test_names_that_callers_make_up_do_not_fill_the_memory(world: World) -> None
     for number in range(5000):
         world.fails(ServerError("x"), target(f"p/{number}"))
     assert len(world.health._targets.known) <= 4096
+
+
+def test_an_operator_sees_what_failed_and_for_how_long(world: World) -> None:
+    seen = world.health.view(A.name)
+    assert (seen.state, seen.benched_for_s, seen.attempts, seen.failures) == ("closed", None, 0, 0)
+    world.fails(ServerError("x"))
+    world.answers()
+    seen = world.health.view(A.name)
+    assert (seen.state, seen.attempts, seen.failures) == ("closed", 2, 1)
+    for _ in range(2):
+        world.fails(ServerError("x"))
+    world.clock.now += 1.0
+    seen = world.health.view(A.name)
+    assert (seen.state, seen.benched_for_s) == ("benched", 4.0)
+    assert world.health.names() == [A.name]
+    world.clock.now += SETTINGS.window_s
+    seen = world.health.view(A.name)
+    assert (seen.state, seen.benched_for_s, seen.attempts) == ("probing", None, 0)
+
+
+def test_an_operator_sees_which_credentials_were_refused(world: World) -> None:
+    world.fails(ProviderAuthentication("x"), OTHER_KEY)
+    world.fails(ProviderPermission("x"), B)
+    found = [(r.provider, r.credential, r.model, r.seen.state) for r in world.health.refusals()]
+    assert found == [("p", "second", None, "benched"), ("p", "default", "b", "benched")]
+
+
+def test_a_reset_forgets_a_targets_failures_and_no_others(world: World) -> None:
+    for at in (A, B):
+        for _ in range(2):
+            world.fails(ServerError("x"), at)
+        world.fails(ProviderPermission("x"), at)
+    world.fails(ProviderAuthentication("x"), OTHER_KEY)
+    world.health.reset(A.name)
+    assert world.health.usable(A)
+    assert world.health.usable(OTHER_KEY)
+    assert not world.health.usable(B)
+    assert [r.model for r in world.health.refusals()] == ["b"]
+    for _ in range(2):
+        world.fails(ServerError("x"))
+    assert world.health.view(A.name).benched_for_s == SETTINGS.bench_s  # as if it were the first
+
+
+def test_an_attempt_from_before_a_reset_counts_as_a_new_failure(world: World) -> None:
+    for _ in range(2):
+        world.fails(ServerError("x"))
+    world.clock.now += SETTINGS.bench_s
+    attempt = Attempt(world.health, A, LATE)
+    attempt.__enter__()
+    world.health.reset(A.name)
+    attempt.__exit__(ServerError, ServerError("x"), None)
+    assert (world.health.view(A.name).state, world.health.view(A.name).failures) == ("closed", 1)

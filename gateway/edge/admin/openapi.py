@@ -66,7 +66,7 @@ def document(base: str, operations: Sequence[Operation]) -> JSON:
     """OpenAPI 3.1."""
     paths: dict[str, JSON] = {}
     for operation in operations:
-        place = paths.setdefault(base + operation.path, {})
+        place = paths.setdefault(base + operation.path.replace(":path", ""), {})
         place[operation.method.lower()] = _operation(operation)
     named = {shape.name: shape.whole() for shape in _components(operations)}
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from gateway.cache.caching import Caching
@@ -20,9 +20,9 @@ from gateway.store.desk import Desk
 class AdminParts:
     """What one process offers to its operator. `generation` is the one in force.
 
-    `process` is the name under which the ledger knows this process. `redis` says whether Redis is
-    used now; None where none is configured. `spread_s` is how long a change takes until every
-    process knows it.
+    `process` is the name under which the ledger knows this process; `healthy`: can it write there?
+    `redis` says whether Redis is used now; None where none is configured. `spread_s` is how long a
+    change takes until every process knows it.
     """
 
     desk: Desk
@@ -32,6 +32,7 @@ class AdminParts:
     health: Health
     visits: Visits
     process: Callable[[], str]
+    healthy: Callable[[], Awaitable[bool]]
     caching: Caching | None = None
     redis: Callable[[], bool] | None = None
     spread_s: float = 1.0

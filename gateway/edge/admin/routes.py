@@ -9,12 +9,15 @@ from starlette.routing import Route
 
 from gateway.edge.admin.audit import Audit
 from gateway.edge.admin.budgets import Budgets
+from gateway.edge.admin.calls import Calls
 from gateway.edge.admin.endpoint import Endpoint
 from gateway.edge.admin.keys import Keys
 from gateway.edge.admin.openapi import OpenAPI
 from gateway.edge.admin.operation import Operation
 from gateway.edge.admin.parts import AdminParts
 from gateway.edge.admin.session import Session
+from gateway.edge.admin.status import Status
+from gateway.edge.admin.targets import Targets
 from gateway.edge.admin.teams import Teams
 
 BASE = "/admin/v1"
@@ -33,6 +36,9 @@ def resources(parts: AdminParts) -> list[Resource]:
         Keys(parts),
         Teams(parts),
         Budgets(parts),
+        Calls(parts),
+        Targets(parts),
+        Status(parts),
         Audit(parts),
     ]
 

@@ -49,11 +49,11 @@ class Teams:
             status=201,
         )
         yield Operation(
-            method="GET", path="/teams/{name}", summary="One team.", act=self.show, answer=TEAM
+            method="GET", path="/teams/{name:path}", summary="One team.", act=self.show, answer=TEAM
         )
         yield Operation(
             method="PATCH",
-            path="/teams/{name}",
+            path="/teams/{name:path}",
             summary="Change a team. Of `settings` those named, null removes; `credentials` whole.",
             act=self.change,
             body=_CHANGE,

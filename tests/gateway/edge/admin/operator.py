@@ -53,6 +53,12 @@ models = ["echo"]
 kind = "openai"
 api_key = "env:A_KEY_THAT_IS_NOT_SET"
 credentials = { lab = "env:LAB_KEY_THAT_IS_NOT_SET?" }
+[providers.broken]
+kind = "openai_compatible"
+base_url = "http://127.0.0.1:1"
+models = ["gone"]
+[retry]
+base_s = 0
 [models.fast]
 targets = ["echo/echo"]
 """
@@ -72,8 +78,8 @@ class Gateway:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 1))
         return httpx.AsyncClient(transport=transport, base_url=URL)
 
-    async def get(self, path: str, status: int = 200, **query: Any) -> Any:
-        return await self.ask("GET", path, None, status, params=query)
+    async def get(self, path: str, /, expect: int = 200, **query: Any) -> Any:
+        return await self.ask("GET", path, None, expect, params=query)
 
     async def post(self, path: str, body: Any = None, status: int = 200) -> Any:
         return await self.ask("POST", path, body, status)
@@ -139,7 +145,7 @@ def operation_of(document: Any, method: str, path: str) -> Any:
     fitting = [
         (template.count("{"), place)
         for template, place in document["paths"].items()
-        if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path)
+        if re.fullmatch(re.sub(r"{\w+}", "[^?]+", template), path)
     ]
     for _, place in sorted(fitting, key=lambda pair: pair[0]):
         if method.lower() in place:
