@@ -2,8 +2,9 @@
 
 orjson reads the text and refuses what is no JSON: NaN, 1e400, lone surrogates, a byte order mark.
 Two things it lets through, on which readers differ: a key that occurs twice in an object, and an
-integer beyond 64 bits (signed), which it turns into a float. Both are refused here, and so is deep
-nesting, on which other readers run out of stack. It must cost next to nothing:
+integer beyond 64 bits (signed), which it turns into a float. Both are refused here, and so are deep
+nesting, on which other readers run out of stack, and very many values: walking over them takes
+time in which no other call goes on. It must cost next to nothing:
 
 - One walk over the parsed tree counts its keys and its depth, and notices numbers of 2^63 and more.
 - A key ends in a quote, maybe white space, and a colon, and its quote is not an escaped one: the
@@ -27,6 +28,7 @@ from gateway.errors import InvalidRequest
 from gateway.wire.fault import Fault
 
 MAX_DEPTH = 64
+MAX_VALUES = 250_000
 _TWO_63 = 2**63
 
 # The look-behind leaves out `\":`, which is what JSON inside a string looks like (the arguments
@@ -48,12 +50,15 @@ def parse_document(raw: bytes) -> Any:
 
 def _survey(root: Any) -> tuple[int, bool]:
     """How many keys are there, and may a number have been written as too large an integer?"""
-    keys = 0
+    keys = values = 0
     suspicious = False
     level: list[Any] = [[root]]
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for node in level:
+            values += len(node)
+            if values > MAX_VALUES + 1:  # the root itself is one
+                raise _too_many()
             if type(node) is dict:
                 keys += len(node)
                 node = node.values()
@@ -71,6 +76,12 @@ def _survey(root: Any) -> tuple[int, bool]:
     raise InvalidRequest(
         f"The body is nested too deeply: at most {MAX_DEPTH} levels are accepted.",
         code="nested_too_deeply",
+    )
+
+
+def _too_many() -> InvalidRequest:
+    return InvalidRequest(
+        f"The body has too many values: at most {MAX_VALUES} are accepted.", code="too_many_values"
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.wire.document import MAX_DEPTH, parse_document
+from gateway.wire.document import MAX_DEPTH, MAX_VALUES, parse_document
 
 
 def refusal(raw: bytes) -> InvalidRequest:
@@ -154,6 +154,24 @@ def test_nesting_is_limited(opening: bytes, closing: bytes) -> None:
 def test_depth_is_refused_before_the_exact_check_could_recurse() -> None:
     raw = b'{"a":1,"a":' + nested(1000) + b"}"
     assert refusal(raw).code == "nested_too_deeply"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" + b"1," * MAX_VALUES + b"1]",
+        b"[" + b'{"a":1},' * (MAX_VALUES // 2) + b"{}]",
+        b"[" * 9 + b"1," * MAX_VALUES + b"1" + b"]" * 9,
+    ],
+)
+def test_a_body_of_very_many_values_is_refused(raw: bytes) -> None:
+    """Each walk over one takes time in which no other call goes on."""
+    assert refusal(raw).code == "too_many_values"
+
+
+def test_many_values_are_accepted() -> None:
+    assert len(parse_document(b"[" + b"1," * (MAX_VALUES - 1) + b"1]")) == MAX_VALUES
+    assert len(parse_document(b'["' + b"x, " * MAX_VALUES + b'"]')) == 1
 
 
 # ------------------------------------------------------ against an exact reference
