@@ -78,9 +78,13 @@ class Sealer:
             raise Unsealable("this is no data key")
         return Sealer(data_key)
 
+    def reseal(self, sealed: bytes, context: bytes) -> bytes:
+        """The same under the key that seals now. Raises `Unsealable`."""
+        return self.seal(self.open(sealed, context), context)
+
     def rewrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """A wrapped data key, wrapped with the key that seals now. Raises `Unsealable`."""
-        return self.wrap(self.open(wrapped, _WRAPPED + context), context)
+        """As `reseal`, for a wrapped data key."""
+        return self.reseal(wrapped, _WRAPPED + context)
 
     def knows(self, key_id: bytes) -> bool:
         """Does it have the key of this id?"""

@@ -31,7 +31,8 @@ Example:
 def forget(yes: bool, config_path: Path) -> None:
     """Delete all that is sealed, for a master key that is lost; the next start takes another.
 
-    Kept answers are gone: those under idempotency keys, and entries of the cache that are sealed.
+    Gone are the stored credentials of providers, answers under idempotency keys, and encrypted
+    entries of the cache.
     """
     path = database_path(read(config_path).database.url, config_path.parent)
     if not path.exists():

@@ -2,9 +2,9 @@
 
 It is 32 random bytes as 64 hexadecimal digits. By default they are in a file beside the database,
 made at the first start. The database holds the key's id: a start without that key is refused. To
-replace it, set the new one as `key` and name the old one in `old_keys`: the next start seals the
-data keys anew, and after that the old key is needed no more. Whatever else is kept sealed with it
-in the database has its part in `_replace` and `forget`.
+replace it, set the new one as `key` and name the old one in `old_keys`: the next start seals anew
+what is sealed with it (data keys, providers' credentials), and after that the old key is needed no
+more.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from gateway.config import Encryption
 from gateway.references import Missing, is_reference
 from gateway.sealing import KEY_BYTES, Sealer, Unsealable
+from gateway.store.credentials import context_of
 from gateway.store.faults import BadEncryptionKey, EncryptionKeyMismatch
 from gateway.store.secretfile import make_file, read
 from gateway.store.sqlite import connect, transaction
 
 FILE_NAME = "encryption-key"
 _META = "encryption_key_id"
+_CREDENTIALS = "SELECT id, provider, name, sealed FROM provider_credentials"
 
 
 def open_sealer(
@@ -73,6 +75,7 @@ def forget(db: sqlite3.Connection) -> None:
     """Delete all that was sealed, and what is known of the key: for one that is lost."""
     with transaction(db):
         db.execute("DELETE FROM data_keys")
+        db.execute("DELETE FROM provider_credentials")
         db.execute("DELETE FROM idempotency WHERE status IS NOT NULL")
         db.execute("DELETE FROM meta WHERE name = ?", (_META,))
         db.execute("UPDATE keys_version SET version = version + 1")
@@ -116,12 +119,14 @@ def _replace(
             "restore that, name it in encryption.old_keys, or sluice encryption-key forget"
         )
     for owner, wrapped in db.execute("SELECT owner, wrapped FROM data_keys").fetchall():
-        context = owner.encode()
-        try:
-            anew = sealer.rewrap(bytes.fromhex(wrapped), context)
-        except Unsealable:
-            continue
-        db.execute("UPDATE data_keys SET wrapped = ? WHERE owner = ?", (anew.hex(), owner))
+        with suppress(Unsealable):
+            anew = sealer.rewrap(bytes.fromhex(wrapped), owner.encode())
+            db.execute("UPDATE data_keys SET wrapped = ? WHERE owner = ?", (anew.hex(), owner))
+    for row_id, provider, name, sealed in db.execute(_CREDENTIALS).fetchall():
+        with suppress(Unsealable):
+            anew = sealer.reseal(bytes.fromhex(sealed), context_of(provider, name))
+            values = (anew.hex(), row_id)
+            db.execute("UPDATE provider_credentials SET sealed = ? WHERE id = ?", values)
     _set_known(db, sealer, now_ms)
     db.execute("UPDATE keys_version SET version = version + 1")
 

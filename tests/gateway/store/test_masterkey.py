@@ -12,6 +12,7 @@ import pytest
 
 from gateway.config import Encryption
 from gateway.sealing import Sealer, new_key
+from gateway.store.credentials import context_of
 from gateway.store.faults import BadEncryptionKey, EncryptionKeyMismatch
 from gateway.store.masterkey import agreed_sealer, forget
 from gateway.store.sqlite import connect
@@ -109,7 +110,13 @@ def test_a_new_key_takes_over_the_data_keys_of_the_old_one(
     db: sqlite3.Connection, tmp_path: Path
 ) -> None:
     data_key = new_key()
-    wrapped = agreed(db, tmp_path, "env:FIRST").wrap(data_key, b"team:red")
+    first = agreed(db, tmp_path, "env:FIRST")
+    wrapped = first.wrap(data_key, b"team:red")
+    credential = first.seal(b"{}", context_of("openai", "lab")).hex()
+    db.execute(
+        "INSERT INTO provider_credentials VALUES ('c1', 'openai', 'lab', ?, '', 0, 1, 1)",
+        (credential,),
+    )
     db.execute("INSERT INTO data_keys VALUES ('team:red', ?, 1)", (wrapped.hex(),))
     db.execute("INSERT INTO data_keys VALUES ('team:broken', '00', 1)")
     (before,) = db.execute("SELECT version FROM keys_version").fetchone()
@@ -120,6 +127,8 @@ def test_a_new_key_takes_over_the_data_keys_of_the_old_one(
     (now,) = db.execute("SELECT wrapped FROM data_keys WHERE owner = 'team:red'").fetchone()
     sealed = Sealer(data_key).seal(b"text", b"")
     assert alone.unwrap(bytes.fromhex(now), b"team:red").open(sealed, b"") == b"text"
+    (credential,) = db.execute("SELECT sealed FROM provider_credentials").fetchone()
+    assert alone.open(bytes.fromhex(credential), context_of("openai", "lab")) == b"{}"
 
 
 def test_processes_that_start_together_agree(path: Path, tmp_path: Path) -> None:
