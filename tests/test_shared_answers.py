@@ -29,7 +29,7 @@ def config(upstream: Upstream, **cache: Any) -> str:
             fake_provider(upstream, "a", models=["m", "n"]),
             table('model_info."a/m"', price=PRICE),
             table('model_info."a/n"', price=PRICE),
-            table("models.faq", targets=["a/m", "a/n"], cache_ttl_s=60.0),
+            table("models.faq", targets=["a/m", "a/n"], strategy="weighted", cache_ttl_s=60.0),
             table("cache", **cache),
         ]
     )
