@@ -102,6 +102,11 @@ class Health:
         breaker = self._targets.known.get(name)
         return breaker.state(self.clock()) if breaker else "closed"
 
+    def credential_state(self, provider: str, credential: str) -> State:
+        """The state of a credential, as far as it concerns all models."""
+        breaker = self._credentials.known.get((provider, credential))
+        return breaker.state(self.clock()) if breaker else "closed"
+
     def names(self) -> list[str]:
         """The targets that have failed and are remembered."""
         return [str(name) for name in self._targets.known]

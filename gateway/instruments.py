@@ -119,6 +119,19 @@ class Instruments:
             registry=self._registry,
             multiprocess_mode="livemax",
         )
+        self.credential_benched = Gauge(
+            "sluice_credential_benched",
+            "1 while no calls are made with a refused credential, 0.5 while one is to tell.",
+            ("provider", "credential"),
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+        self.full = self._counter(
+            "target_full", "How often a target was passed over for its limits.", "target"
+        )
+        self.hedges = self._counter(
+            "hedges", "Second attempts beside slow ones, and who answered.", "target", "won"
+        )
 
     def _of_the_cache(self) -> None:
         self.cached = self._counter("cache_calls", "Calls with the cache on.", "status")

@@ -19,10 +19,13 @@ from gateway.budgets import BudgetOverrun
 from gateway.cache.facts import Cached, Saved, Stored
 from gateway.errors import SluiceError
 from gateway.exchange import Call
+from gateway.hedging import Hedged
 from gateway.instruments import Instruments
 from gateway.ledger import CallRecord
 from gateway.limits.demand import Limited
+from gateway.limits.targets import FULL
 from gateway.record import NANO
+from gateway.targets import Target
 from gateway.trace import (
     AttemptAnswered,
     AttemptEnded,
@@ -31,6 +34,7 @@ from gateway.trace import (
     Identified,
     Paused,
     Routed,
+    Skipped,
 )
 from gateway.usage import Usage
 
@@ -55,6 +59,7 @@ class Metrics:
         self._exemplars = False
         self._teams: tuple[Counter, Counter, Counter] | None = None
         self._benched: dict[str, Callable[[str], State]] = {}
+        self._credentials: dict[tuple[str, str], Callable[[str, str], State]] = {}
         self.shared: Collector | None = None
         self.registry = CollectorRegistry()
         self.instruments = Instruments(self.registry)
@@ -86,6 +91,14 @@ class Metrics:
             self.instruments.benched.labels(gone).set(0)
         self._benched = dict.fromkeys(targets, state)
 
+    def watch_credentials(
+        self, names: Collection[tuple[str, str]], state: Callable[[str, str], State]
+    ) -> None:
+        """The same of credentials, by the names of their providers and their own."""
+        for gone in self._credentials.keys() - set(names):
+            self.instruments.credential_benched.labels(*gone).set(0)
+        self._credentials = dict.fromkeys(names, state)
+
     def know(self, models: Collection[str]) -> None:
         """From now on these names may be labels."""
         self._names = frozenset(models)
@@ -104,6 +117,8 @@ class Metrics:
             live.refresh()
         for name, state in self._benched.items():
             self._child(self.instruments.benched, name).set(_BENCHED[state(name)])
+        for names, of in self._credentials.items():
+            self._child(self.instruments.credential_benched, *names).set(_BENCHED[of(*names)])
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """What is known, and its media type: OpenMetrics for those that accept it, else text.
@@ -126,7 +141,7 @@ class Metrics:
         on, seen, queued_s = self.instruments, dict[int, _Attempt](), 0.0
         for fact in call.trace.facts:
             if isinstance(fact, AttemptStarted):
-                seen[fact.number] = attempt = _Attempt(self._target(fact))
+                seen[fact.number] = attempt = _Attempt(self.name_of(fact.target))
                 if fact.number > 1:
                     self._child(on.retries, attempt.target).inc()
             elif isinstance(fact, AttemptSent):
@@ -138,6 +153,10 @@ class Metrics:
             elif isinstance(fact, BudgetOverrun):
                 for budget in fact.budgets:
                     self._child(on.overruns, budget).inc()
+            elif isinstance(fact, Hedged):
+                self._child(on.hedges, self._label(fact.target), fact.won).inc()
+            elif isinstance(fact, Skipped) and fact.reason == FULL:
+                self._child(on.full, self._label(fact.target)).inc()
             elif isinstance(fact, Paused) and not seen:
                 queued_s += fact.seconds
         if queued_s:
@@ -206,9 +225,12 @@ class Metrics:
         known: M = child
         return known
 
-    def _target(self, fact: AttemptStarted) -> str:
-        name = fact.target.name
-        return name if name in self._names else f"{fact.target.provider.name}/{OTHER}"
+    def name_of(self, target: Target) -> str:
+        """Its name where it is a label."""
+        return self._label(target.name)
+
+    def _label(self, name: str) -> str:
+        return name if name in self._names else f"{name.partition('/')[0]}/{OTHER}"
 
     def _model(self, call: Call) -> str:
         routed = call.trace.last(Routed)

@@ -93,6 +93,7 @@ class Workshop:
             await asyncio.to_thread(load_for, every, sorted({*config.models, *targets}))
         self.metrics.know({*config.models, *targets})
         self.metrics.watch_health(targets, self.health.state)
+        self.metrics.watch_credentials(_credential_names(entries), self.health.credential_state)
 
 
 def _with_prices(
@@ -129,3 +130,11 @@ def _counts_tokens(config: Config) -> bool:
 def _target_names(config: Config, entries: Sequence[ProviderEntry]) -> set[str]:
     listed = {f"{entry.provider.name}/{model}" for entry in entries for model in entry.models}
     return {*listed, *(target for alias in config.models.values() for target in alias.names)}
+
+
+def _credential_names(entries: Sequence[ProviderEntry]) -> set[tuple[str, str]]:
+    return {
+        (entry.provider.name, credential.name)
+        for entry in entries
+        for credential in (entry.default, *entry.named.values())
+    }

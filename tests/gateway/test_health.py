@@ -254,3 +254,16 @@ def test_an_attempt_from_before_a_reset_counts_as_a_new_failure(world: World) ->
     world.health.reset(A.name)
     attempt.__exit__(ServerError, ServerError("x"), None)
     assert (world.health.view(A.name).state, world.health.view(A.name).failures) == ("closed", 1)
+
+
+def test_the_state_of_a_credential_is_known_by_its_name(world: World) -> None:
+    def state(credential: str = "second") -> str:
+        return world.health.credential_state("p", credential)
+
+    assert state() == "closed"
+    world.fails(ProviderPermission("x"), OTHER_KEY)  # for this model only
+    assert state() == "closed"
+    world.fails(ProviderAuthentication("x"), OTHER_KEY)
+    assert (state(), state("default")) == ("benched", "closed")
+    world.clock.now += 60
+    assert state() == "probing"

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from gateway.breaker import State
 from gateway.errors import InvalidKey
 from gateway.exchange import Call
+from gateway.hedging import Hedged
 from gateway.limits.demand import Limit, Limited, Verdict
 from gateway.metrics import Metrics
 from gateway.record import call_record
@@ -25,6 +26,7 @@ from gateway.trace import (
     Identified,
     Paused,
     Routed,
+    Skipped,
 )
 from gateway.usage import Usage
 from tests import metrics_view
@@ -298,3 +300,28 @@ def test_the_health_of_configured_targets_is_shown(metrics: Metrics) -> None:
     assert seen == [0.0, 0.5, 1.0]
     metrics.watch_health({"p/other"}, lambda _: "closed")  # the configuration was read again
     assert samples(metrics)["sluice_target_benched", ("p/listed",)] == 0
+
+
+def test_the_health_of_configured_credentials_is_shown(metrics: Metrics) -> None:
+    states: dict[tuple[str, str], State] = {("p", "lab"): "benched", ("p", "default"): "closed"}
+    metrics.watch_credentials(states.keys(), lambda *names: states[names])
+    found = samples(metrics)
+    assert found["sluice_credential_benched", ("lab", "p")] == 1
+    assert found["sluice_credential_benched", ("default", "p")] == 0
+    metrics.watch_credentials({("p", "default")}, lambda *_: "probing")
+    found = samples(metrics)
+    assert found["sluice_credential_benched", ("lab", "p")] == 0
+    assert found["sluice_credential_benched", ("default", "p")] == 0.5
+
+
+def test_full_targets_and_second_attempts_are_counted(metrics: Metrics) -> None:
+    asked: Call = call()
+    for name in ("p/listed", "p/made-up"):
+        asked.trace.add(Skipped(name, "limit"))
+        asked.trace.add(Skipped(name, "vision"))
+    asked.trace.add(Hedged(2, "p/listed", 1.0, "first"))
+    metrics.call_ended(asked, call_record(asked, 200, None))
+    found = samples(metrics)
+    assert found["sluice_target_full_total", ("p/listed",)] == 1
+    assert found["sluice_target_full_total", ("p/other",)] == 1
+    assert found["sluice_hedges_total", ("p/listed", "first")] == 1
