@@ -311,6 +311,14 @@ class RateLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """`[telemetry]`: a collector of OpenTelemetry's. OpenTelemetry's own variables say the rest."""
+
+    otlp_endpoint: str | None = None
+    content: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """`[context]`: prompts that no target's window holds, and how tokens are counted."""
 
@@ -340,4 +348,5 @@ class Config:
     redis: Redis = Redis()
     limits: RateLimits = RateLimits()
     idempotency: Idempotency = Idempotency()
+    telemetry: Telemetry = Telemetry()
     policies: tuple[PolicyEntry, ...] = ()

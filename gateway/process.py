@@ -43,6 +43,7 @@ from gateway.parts import Parts, Sink
 from gateway.reloading import following
 from gateway.server import Server
 from gateway.store.database import Prepared, Store
+from gateway.telemetry import Teller, open_telemetry
 from gateway.upstream.echo import EchoLane
 from gateway.upstream.lanes import Lanes
 from gateway.upstream.native import NativeLane
@@ -118,12 +119,15 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         health = Health(config.health)
         await stack.enter_async_context(Vitals(metrics))
         _show(metrics, store, config)
-        await stack.enter_async_context(Vitals(metrics))
-        _show(metrics, store, config)
+        telemetry = await stack.enter_async_context(
+            open_telemetry(config.telemetry, os.environ, metrics.name_of)
+        )
         redis = await _redis(setting, metrics, stack)
         limiter = _limiter(redis, metrics, stack)
         home = setting.prepared.path.parent
         sinks = _sinks(config, store, metrics)
+        if telemetry is not None:
+            sinks.append(telemetry.call_ended)
         pace = Pace()
         shared = Shared(
             data_keys=store.data_keys, epochs=store.epochs, tally=store.cache_stats.tally
@@ -147,7 +151,7 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         workshop = Workshop(
             base_dir=setting.config_path.parent,
             make_parts=make_parts,
-            build_path=setting.build_path,
+            build_path=setting.build_path if telemetry is None else _observed(telemetry, setting),
             native=native,
             lanes=lanes,
             metrics=metrics,
@@ -215,20 +219,8 @@ def _limiter(redis: Redis | None, metrics: Metrics, stack: AsyncExitStack) -> Li
     return limiter
 
 
-def _show(metrics: Metrics, store: Store, config: Config) -> None:
-    """What is looked at rather than counted."""
-    shown = metrics.instruments
-    shown.ledger_queue.set_function(lambda: store.queued)
-    shown.ledger_lag.set_function(lambda: store.lag_s)
-    shown.dropped.set_function(lambda: store.dropped)
-    shown.unsettled.set_function(lambda: store.accounts.unsettled)
-    shown.abandoned.set_function(lambda: store.accounts.abandoned)
-    if config.server.metrics_by_team:
-        metrics.count_teams()
-    if home := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        from gateway.metricfiles import MetricFiles
-
-        metrics.shared = MetricFiles(home)
+def _observed(telemetry: Teller, setting: Setting) -> BuildPath:
+    return lambda parts, lanes: setting.build_path(parts, telemetry.observed(lanes))
 
 
 def _show(metrics: Metrics, store: Store, config: Config) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gateway import metricfiles, process
+from gateway import metricfiles, process, telemetry
 from gateway.catalog import Catalog
 from gateway.config import Config
 from gateway.configfile import load
@@ -47,6 +47,7 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
     base_dir = config_path.parent
     states = sound_providers(config, os.environ, base_dir)
     load_policies(config.policies, base_dir)
+    telemetry.require(config.telemetry, os.environ)
     redis = redis_url(config, os.environ, base_dir)
     prepared = prepare(config.database, config.keys, base_dir, encryption=config.encryption)
     if redis is None and config.server.workers > 1 and listen_fd is None:
