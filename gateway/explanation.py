@@ -6,12 +6,12 @@ ledger's row is of a call that was made. It never has a prompt, an answer or a s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.budgets import Budgeted, Clamped
 from gateway.cache.facts import Cached
-from gateway.chances import account_of, first_chances
+from gateway.chances import Account, account_of, first_chances
 from gateway.errors import SluiceError
 from gateway.exchange import JSON, Call
 from gateway.health import Health
@@ -126,7 +126,7 @@ def _route(trace: Trace, health: Health) -> JSON | None:
         "candidates": [
             {
                 **_place(target),
-                "share": chances.get(account_of(target), 0.0) if chances else None,
+                "share": _share(target, chances),
                 "state": health.state(target.name),
                 "usable": health.usable(target),
             }
@@ -134,6 +134,13 @@ def _route(trace: Trace, health: Health) -> JSON | None:
         ],
         "skipped": [{"target": f.target, "reason": f.reason} for f in trace.all(Skipped)],
     }
+
+
+def _share(target: Target, chances: Mapping[Account, float]) -> float | None:
+    """None where nothing is random."""
+    if not chances:
+        return None
+    return chances.get(account_of(target), 0.0) if target.fallback is None else 0.0
 
 
 def _place(target: Target) -> JSON:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from gateway.errors import InvalidPrompt, ServerError, SluiceError
-from gateway.exchange import JSON, Call
+from gateway.exchange import JSON, Call, Handler, Reply
 from gateway.store.budgetadmin import BudgetDraft
 from gateway.store.keytable import KeyDraft
 from tests.gateway_process import table
@@ -279,6 +279,27 @@ async def test_with_the_disk_too(tmp_path: Path, case: Case) -> None:
     config = CONFIG + table("cache", store="disk")
     async with in_process(tmp_path, config, KEYS, BUDGETS) as gateway:
         await _proved(gateway, case)
+
+
+async def test_a_policy_that_declares_no_support_is_passed_by(tmp_path: Path) -> None:
+    entry = '\n[[policies]]\nuse = "tests.test_explain:Counting"\n'
+    async with in_process(tmp_path, CONFIG + entry, KEYS, BUDGETS) as gateway:
+        before = Counting.calls
+        explained = await gateway.explain(CASES[0].call(gateway, dry_run=True))
+        assert explained["not_evaluated"] == ["Counting"]
+        assert Counting.calls == before
+        assert await gateway.make(CASES[0].call(gateway)) is None
+    assert Counting.calls == before + 1
+
+
+class Counting:
+    """A third party's policy, of before there were explanations."""
+
+    calls = 0
+
+    async def __call__(self, call: Call, call_next: Handler) -> Reply:
+        Counting.calls += 1
+        return await call_next(call)
 
 
 async def _proved(gateway: InProcess, case: Case) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
 from gateway.cli.output import Column, dollars, plain, print_fields, print_rows, yes_or_no
 
 Explained = Mapping[str, Any]
@@ -21,7 +19,7 @@ def _span(value: float | None) -> str:
 
 
 def _number(value: int | None) -> str:
-    return "fallback" if value is None else str(value)
+    return "then" if value is None else str(value)
 
 
 _CALL = (
@@ -78,7 +76,6 @@ def print_explanation(explained: Explained) -> None:
         (explained["budgets"], _BUDGETS),
     ):
         if rows:
-            click.echo()
             print_rows(rows, columns)
 
 
