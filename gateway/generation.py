@@ -76,6 +76,7 @@ class Generations:
         self._changing = asyncio.Lock()
         self._current: Generation | None = None
         self._next_price: asyncio.Task[None] | None = None
+        self._following: set[asyncio.Task[None]] = set()
 
     @property
     def current(self) -> Generation:
@@ -129,11 +130,18 @@ class Generations:
             except ConfigError as error:
                 log.error("stored credentials or prices cannot be used: %s", error)
 
+    def follow(self, managed: Managed) -> None:
+        """As `manage`, soon."""
+        task = asyncio.create_task(self.manage(managed))
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
+
     async def aclose(self) -> None:
-        """Wait for no price any more."""
-        if self._next_price is not None:
-            self._next_price.cancel()
-            await asyncio.gather(self._next_price, return_exceptions=True)
+        """Follow nothing any more, and wait for no price."""
+        tasks = [*self._following, *filter(None, [self._next_price])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _live(self, found: Config) -> Config:
         """The file's configuration, but for what only a restart can change."""

@@ -36,11 +36,10 @@ from gateway.health import Health
 from gateway.limits.demand import Limiter
 from gateway.limits.memory import MemoryLimiter
 from gateway.limits.redis import RedisLimiter
-from gateway.managed import Managed
 from gateway.meter import Pace
 from gateway.metrics import Metrics
 from gateway.parts import Parts, Sink
-from gateway.reloading import following
+from gateway.reloading import following, reload_all
 from gateway.server import Server
 from gateway.store.database import Prepared, Store
 from gateway.telemetry import Teller, open_telemetry
@@ -160,7 +159,8 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         )
         generations = Generations(config, workshop.build, partial(_read, setting.config_path))
         stack.push_async_callback(generations.aclose)
-        await generations.start(Managed())
+        await generations.start(store.managed.managed)
+        store.managed.changed = generations.follow
         await stack.enter_async_context(
             following(setting.config_path, generations, watch=not setting.worker)
         )
@@ -177,6 +177,7 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
                     admin_key=store.admin_key,
                     find=store.keyring.find,
                     generation=lambda: generations.current,
+                    reload=partial(reload_all, generations, worker=setting.worker),
                     health=health,
                     visits=visits,
                     process=store.leases.owner,

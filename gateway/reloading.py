@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gateway.config import ConfigError
-from gateway.generation import Generations
+from gateway.generation import Generations, Reloaded
 
 log = logging.getLogger("sluice")
 
@@ -66,6 +67,14 @@ async def following(path: Path, generations: Generations, *, watch: bool) -> Asy
         if _HANG_UP is not None:
             loop.remove_signal_handler(_HANG_UP)
             signal.signal(_HANG_UP, signal.SIG_IGN)  # draining goes on
+
+
+async def reload_all(generations: Generations, *, worker: bool) -> Reloaded:
+    """Read the file now; as a worker, have the others do so too. Raises `ConfigError`."""
+    reloaded = await generations.reload()
+    if worker and _HANG_UP is not None:
+        os.kill(os.getppid(), _HANG_UP)
+    return reloaded
 
 
 async def _follow(watch: Watch | None, asked: asyncio.Event, generations: Generations) -> None:

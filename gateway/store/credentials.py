@@ -76,7 +76,7 @@ class CredentialAdmin:
     def __init__(
         self,
         db: aiosqlite.Connection,
-        sealer: Sealer,
+        sealer: Sealer | None,
         clock: Callable[[], int] = unix_ms,
         via: Via = "cli",
     ) -> None:
@@ -150,6 +150,8 @@ class CredentialAdmin:
 
     def _sealed(self, provider: str, name: str, secret: Secret) -> str:
         plain = orjson.dumps({"secret": secret.secret, "settings": dict(secret.settings)})
+        if self._sealer is None:
+            raise RuntimeError("a credential is kept only where there is an encryption key")
         return self._sealer.seal(plain, context_of(provider, name)).hex()
 
 

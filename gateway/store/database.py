@@ -26,6 +26,7 @@ from gateway.store.desk import Desk
 from gateway.store.faults import StoreFault
 from gateway.store.keyring import Keyring
 from gateway.store.leases import Leases, unix_ms
+from gateway.store.managed import ManagedReader
 from gateway.store.masterkey import agreed_sealer
 from gateway.store.migrate import migrate, require_head
 from gateway.store.pepper import agreed_pepper
@@ -79,7 +80,7 @@ def prepare(
 async def administration(prepared: Prepared) -> AsyncIterator[Administration]:
     """A connection for one command."""
     async with reading(prepared.path) as db:
-        yield Administration.of(db, prepared.pepper)
+        yield Administration.of(db, prepared.pepper, prepared.sealer)
 
 
 class Store:
@@ -103,11 +104,12 @@ class Store:
         self.cache_stats = CacheStats(self._writer)
         budgets, epochs = BudgetReader(), EpochReader()
         self.budgets, self.epochs = budgets.budgets, epochs.epochs
-        also = (budgets.read, epochs.read, self.data_keys.read)
+        self.managed = ManagedReader(prepared.sealer)
+        also = (budgets.read, epochs.read, self.data_keys.read, self.managed.read)
         self.keyring = Keyring(reading, prepared.pepper, keys.max_stale_s, also=also)
         self.admin_key = AdminKey(reading, prepared.pepper)
         self.answers = SqlAnswers(self._writer, self.leases, reading, self.data_keys, clock)
-        self.desk = Desk(prepared.path, prepared.pepper, clock)
+        self.desk = Desk(prepared.path, prepared.pepper, prepared.sealer, clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import aiosqlite
 
 from gateway.errors import Unavailable
+from gateway.sealing import Sealer
 from gateway.store.administration import Administration
 from gateway.store.audit import Via
 from gateway.store.leases import unix_ms
@@ -31,12 +32,14 @@ class Desk:
         self,
         path: Path,
         pepper: bytes,
+        sealer: Sealer | None,
         clock: Callable[[], int] = unix_ms,
         longest_read_s: float = _LONGEST_READ_S,
     ) -> None:
         self.clock = clock
         self._path = path
         self._pepper = pepper
+        self._sealer = sealer
         self._longest_read_s = longest_read_s
         self._stack = AsyncExitStack()
         self._writing = asyncio.Lock()
@@ -51,7 +54,7 @@ class Desk:
         async with self._writing:
             if self._writer is None:
                 self._writer = await self._open()
-            yield Administration.of(self._writer, self._pepper, self.clock, via)
+            yield Administration.of(self._writer, self._pepper, self._sealer, self.clock, via)
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[Administration]:
@@ -60,7 +63,7 @@ class Desk:
             db = self._idle.pop() if self._idle else await self._open_reader()
             try:
                 async with asyncio.timeout(self._longest_read_s):
-                    yield Administration.of(db, self._pepper, self.clock)
+                    yield Administration.of(db, self._pepper, self._sealer, self.clock)
             except TimeoutError:
                 raise Unavailable("The report took too long. Ask for a shorter period.") from None
             finally:

@@ -23,7 +23,7 @@ class ManagedReader:
     `changed` is told of one that differs.
     """
 
-    def __init__(self, sealer: Callable[[], Sealer]) -> None:
+    def __init__(self, sealer: Sealer) -> None:
         self.managed = Managed()
         self.changed: Callable[[Managed], None] = _nobody
         self._sealer = sealer
@@ -42,7 +42,7 @@ class ManagedReader:
         async with db.execute(_SELECT) as rows:
             async for provider, name, sealed, rotate in rows:
                 try:
-                    credential = opened(self._sealer(), provider, name, sealed)
+                    credential = opened(self._sealer, provider, name, sealed)
                 except Unsealable as error:
                     _log.error("the stored credential %s of %s: %s", name, provider, error)
                     continue

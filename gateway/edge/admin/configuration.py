@@ -55,10 +55,10 @@ class Configuration:
         except ConfigError as error:
             raise InvalidRequest(
                 f"The file cannot be used, and nothing has changed:\n{error}",
-                code="invalid_configuration",
+                code="invalid_value",
             ) from None
-        async with self._parts.desk.changing(ask.via) as admin:
-            await admin.note("config.reload", "config", after={"changed": list(reloaded.changed)})
+        async with self._parts.desk.changing(ask.via) as admin, admin.change() as audit:
+            await audit.note("config.reload", "config", None, {"changed": list(reloaded.changed)})
         return {"changed": list(reloaded.changed), "needs_restart": list(reloaded.needs_restart)}
 
 

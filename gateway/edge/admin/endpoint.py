@@ -26,7 +26,9 @@ from gateway.errors import (
 )
 from gateway.store.audit import Via
 from gateway.store.budgetadmin import UnknownBudget
+from gateway.store.credentials import CredentialTaken, UnknownCredential
 from gateway.store.keyadmin import RevokedKey, UnknownKey
+from gateway.store.prices import PriceTaken, UnknownPrice
 from gateway.wire.document import parse_document
 
 log = logging.getLogger("sluice")
@@ -47,6 +49,10 @@ _FAULTS: Sequence[tuple[type[Exception], type[SluiceError]]] = (
     (RevokedKey, Conflict),
     (UnknownKey, NotFound),
     (UnknownBudget, NotFound),
+    (UnknownCredential, NotFound),
+    (CredentialTaken, Conflict),
+    (UnknownPrice, NotFound),
+    (PriceTaken, Conflict),
 )
 
 

@@ -11,7 +11,7 @@ from gateway.edge.admin.attempts import Attempts
 from gateway.edge.admin.guard import AdminKey, Find, Guard
 from gateway.edge.admin.sessions import Sessions
 from gateway.edge.visits import Visits
-from gateway.generation import Generation
+from gateway.generation import Generation, Reloaded
 from gateway.health import Health
 from gateway.store.desk import Desk
 
@@ -20,6 +20,7 @@ from gateway.store.desk import Desk
 class AdminParts:
     """What one process offers to its operator. `generation` is the one in force.
 
+    `reload` has the configuration read anew, by the other workers too.
     `process` is the name under which the ledger knows this process; `healthy`: can it write there?
     `redis` says whether Redis is used now; None where none is configured. `spread_s` is how long a
     change takes until every process knows it.
@@ -29,6 +30,7 @@ class AdminParts:
     admin_key: AdminKey
     find: Find
     generation: Callable[[], Generation]
+    reload: Callable[[], Awaitable[Reloaded]]
     health: Health
     visits: Visits
     process: Callable[[], str]

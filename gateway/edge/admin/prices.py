@@ -68,7 +68,10 @@ class Prices:
         own = {name: info.price for name, info in known.items() if info.price}
         return page(
             [
-                *(_of_file(name, price, in_force=name not in newest) for name, price in own.items()),
+                *(
+                    _of_file(name, price, in_force=name not in newest)
+                    for name, price in own.items()
+                ),
                 *(_of_database(one, in_force=one.id in newest.values()) for one in stored),
             ]
         )

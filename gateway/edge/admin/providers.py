@@ -93,7 +93,7 @@ class Providers:
         yield Operation(
             method="POST",
             path="/credentials",
-            summary="Keep a credential, sealed. `default` is the provider's own, before the file's.",
+            summary="Keep a credential, sealed. `default` goes before the file's own.",
             act=self.add,
             body=Fields({"provider": Text(), "name": Text()}, {**_SECRET, "rotate": Flag()}),
             answer=CREDENTIAL,
@@ -132,7 +132,7 @@ class Providers:
             raise invalid("provider", f"must be one of {', '.join(known) or 'none'}")
         secret, rotate = _secret(ask.body), ask.body.get("rotate", False)
         if rotate and name == DEFAULT:
-            raise invalid("rotate", "is for others than the default credential, which always serves")
+            raise invalid("rotate", "is not for the default credential, which always serves")
         async with self._parts.desk.changing(ask.via) as admin:
             return asdict(await admin.credentials.add(provider, name, secret, rotate=rotate))
 

@@ -10,11 +10,14 @@ from starlette.routing import Route
 from gateway.edge.admin.audit import Audit
 from gateway.edge.admin.budgets import Budgets
 from gateway.edge.admin.calls import Calls
+from gateway.edge.admin.configuration import Configuration
 from gateway.edge.admin.endpoint import Endpoint
 from gateway.edge.admin.keys import Keys
 from gateway.edge.admin.openapi import OpenAPI
 from gateway.edge.admin.operation import Operation
 from gateway.edge.admin.parts import AdminParts
+from gateway.edge.admin.prices import Prices
+from gateway.edge.admin.providers import Providers
 from gateway.edge.admin.session import Session
 from gateway.edge.admin.status import Status
 from gateway.edge.admin.targets import Targets
@@ -37,7 +40,10 @@ def resources(parts: AdminParts) -> list[Resource]:
         Teams(parts),
         Budgets(parts),
         Calls(parts),
+        Providers(parts),
+        Prices(parts),
         Targets(parts),
+        Configuration(parts),
         Status(parts),
         Audit(parts),
     ]

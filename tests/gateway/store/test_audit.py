@@ -29,7 +29,7 @@ async def db(path: Path) -> AsyncIterator[aiosqlite.Connection]:
 
 @pytest.fixture
 def admin(db: aiosqlite.Connection, clock: Clock) -> Administration:
-    return Administration.of(db, PEPPER, clock, "api")
+    return Administration.of(db, PEPPER, None, clock, "api")
 
 
 def draft(**more: Any) -> BudgetDraft:

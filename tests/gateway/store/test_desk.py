@@ -20,7 +20,7 @@ ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELE
 
 @pytest.fixture
 async def desk(path: Path) -> AsyncIterator[Desk]:
-    desk = Desk(path, PEPPER)
+    desk = Desk(path, PEPPER, None)
     yield desk
     await desk.aclose()
 
@@ -55,7 +55,7 @@ async def test_a_long_report_delays_neither_a_change_nor_another_report(desk: De
 
 
 async def test_a_report_without_end_is_ended(path: Path) -> None:
-    desk = Desk(path, PEPPER, longest_read_s=0.05)
+    desk = Desk(path, PEPPER, None, longest_read_s=0.05)
     for _ in range(4):  # more often than there are readers
         with pytest.raises(Unavailable, match="too long"):
             async with desk.looking() as look:

@@ -43,7 +43,7 @@ def prices(db: aiosqlite.Connection, clock: Clock) -> PriceAdmin:
 
 
 async def read(db: aiosqlite.Connection, sealer: Sealer = SEALER) -> Managed:
-    reader = ManagedReader(lambda: sealer)
+    reader = ManagedReader(sealer)
     await reader.read(db)
     return reader.managed
 
@@ -148,7 +148,7 @@ async def test_a_process_hears_of_changes_only(
     credentials: CredentialAdmin, db: aiosqlite.Connection
 ) -> None:
     heard: list[Managed] = []
-    reader = ManagedReader(lambda: SEALER)
+    reader = ManagedReader(SEALER)
     reader.changed = heard.append
     await reader.read(db)
     assert not heard
