@@ -13,7 +13,12 @@ from gateway.tokens import answer_tokens, bound_completion_tokens, bound_prompt_
 UNKNOWN_LIMIT_TOKENS = 16_384
 
 # What a caller asks a provider to do, and to charge for, beside answering.
-_PROVIDERS_OWN = ("web_search_options", "plugins", "mcp_servers", "search_parameters")
+_PROVIDERS_OWN = (
+    *("web_search_options", "enable_search", "search_parameters"),
+    *("plugins", "mcp_servers"),
+)
+# What has a router behind the target answer with another model, at that one's price.
+_OTHER_MODELS = ("models", "fallbacks")
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _RENAMED = frozenset({"openai", "azure"})  # their newer models refuse the older name
 _LEAST_ANSWER_TOKENS = 64
@@ -54,8 +59,10 @@ def unbounded(body: JSON, model: Model) -> str | None:
         return "its price is not known"
     if bound_completion_tokens(body, model) is None and not can_grow(body, model):
         return "its longest answer is not known; send max_tokens"
-    if any(body.get(name) for name in _PROVIDERS_OWN) or any(_own_tools(body)):
+    if any(_asks_for(body, name) for name in _PROVIDERS_OWN) or any(_own_tools(body)):
         return "tools that the provider runs cost what they will"
+    if any(_asks_for(body, name) for name in _OTHER_MODELS):
+        return "other models that the provider may turn to have other prices"
     if any(_by_reference(body, model)):
         return "the size of what is sent by reference is not known; send it inline"
     return None
@@ -107,6 +114,11 @@ def _usually_held(call: Call) -> int | None:
     first = answer_tokens(body, _USUAL_RESERVE_TOKENS)
     tokens = min(first, bound_completion_tokens(body, model) or first)
     return model.price.bound_nano_usd(bound_prompt(body, model), tokens)
+
+
+def _asks_for(body: JSON, name: str) -> bool:
+    """An empty object does: it stands for all defaults. An empty list asks for nothing."""
+    return body.get(name) not in (None, False, [])
 
 
 def _own_tools(body: JSON) -> Iterator[bool]:

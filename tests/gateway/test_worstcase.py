@@ -23,7 +23,7 @@ def parts(*content: dict[str, Any]) -> dict[str, Any]:
         {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "custom"}]},
         parts({"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": DATA}}),
         parts({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}),
-        {"web_search_options": None, "plugins": []},
+        {"web_search_options": None, "plugins": [], "enable_search": False, "models": None},
     ],
 )
 def test_what_is_all_here_has_a_worst_case(body: dict[str, Any]) -> None:
@@ -35,7 +35,11 @@ def test_what_is_all_here_has_a_worst_case(body: dict[str, Any]) -> None:
     [
         {"tools": [{"type": "web_search"}]},
         {"tools": [{"type": "function"}, {"google_search": {}}]},
-        {"web_search_options": {}, "plugins": [{"id": "web"}]},
+        {"web_search_options": {}},  # OpenAI's own example of how to switch it on
+        {"plugins": [{"id": "web"}]},
+        {"enable_search": True},
+        {"models": ["other/dearer"]},
+        {"fallbacks": [{"model": "other/dearer"}]},
         parts({"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}}),
         parts({"type": "file", "file": {"file_id": "file-1"}}),
         parts({"type": "input_audio", "input_audio": {"id": "audio-1"}}),
