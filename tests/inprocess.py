@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from gateway import process
+from gateway.cache.redis import RedisStore
 from gateway.configfile import load
 from gateway.edge.controls import controls
 from gateway.edge.explain import Explain
@@ -133,8 +134,20 @@ class InProcess:
         return explained
 
     async def settled(self) -> None:
-        """Return when all that is queued is written."""
+        """Return when all that is queued is written: entries of the cache, then the ledger."""
+        caching: Any = self.parts.caching
+        if caching.seals is not None:
+            await caching.seals.close()
+        if isinstance(caching.behind, RedisStore):
+            await caching.behind.close()
+        elif caching.behind is not None:
+            await caching.behind.get(b"what stands behind all that is to be written")
         await self.parts.accounts.drain()  # type: ignore[attr-defined]
+
+    def forget(self) -> None:
+        """Empty the memory of the cache; what stands behind it stays."""
+        assert self.parts.caching is not None
+        self.parts.caching.memory.clear()
 
     async def row(self, call: Call) -> tuple[Row, list[Row]]:
         """What the ledger has of a call that was made, and its charges."""

@@ -281,6 +281,17 @@ async def test_with_the_disk_too(tmp_path: Path, case: Case) -> None:
         await _proved(gateway, case)
 
 
+@pytest.mark.parametrize("store", ["disk", "redis"])
+async def test_what_stands_behind_the_memory_is_not_taken_into_it(
+    tmp_path: Path, server: RedisServer, store: str
+) -> None:
+    config = CONFIG + table("cache", store=store)
+    config += table("redis", url=server.url, prefix=f"behind-{store}", timeout_s=2.0)
+    (case,) = (case for case in CASES if case.name == "hit")
+    async with in_process(tmp_path, config, KEYS, BUDGETS, redis_url=server.url) as gateway:
+        await _proved(gateway, case, cold=True)
+
+
 async def test_a_policy_that_declares_no_support_is_passed_by(tmp_path: Path) -> None:
     entry = '\n[[policies]]\nuse = "tests.test_explain:Counting"\n'
     async with in_process(tmp_path, CONFIG + entry, KEYS, BUDGETS) as gateway:
@@ -302,9 +313,15 @@ class Counting:
         return await call_next(call)
 
 
-async def _proved(gateway: InProcess, case: Case) -> None:
-    """Explain a call, see that nothing has changed, make it, and compare."""
+async def _proved(gateway: InProcess, case: Case, *, cold: bool = False) -> None:
+    """Explain a call, see that nothing has changed, make it, and compare.
+
+    With `cold` the memory of the cache is empty by then.
+    """
     tasks = [await _begun(gateway, one, running=case.running) for one in case.before]
+    if cold:
+        await gateway.settled()
+        gateway.forget()
     before = await snapshot(gateway)
     explained = await gateway.explain(case.call(gateway, dry_run=True))
     assert await snapshot(gateway) == before
