@@ -52,6 +52,7 @@ class DiskStore:
         self._now = now
         self._thread = ThreadPoolExecutor(1, "sluice-cache")
         self._db: sqlite3.Connection | None = None
+        self._late: asyncio.Future[Entry | None] | None = None
         self._waiting = 0
         self._writes = 0
 
@@ -64,10 +65,15 @@ class DiskStore:
 
     async def get(self, key: bytes) -> Entry | None:
         """The entry, None also where the disk takes too long."""
+        if self._late is not None and not self._late.done():
+            return None
         loop = asyncio.get_running_loop()
         reading = loop.run_in_executor(self._thread, self._read, key)
         done, _ = await asyncio.wait({reading}, timeout=_PATIENCE_S)
-        return reading.result() if done else None
+        if done:
+            return reading.result()
+        self._late = reading  # until it is done nobody waits again
+        return None
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Write an entry some time soon; not at all while too much waits to be written."""
