@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from gateway.config import Retry as Settings
-from gateway.errors import SluiceError, UpstreamFailure
+from gateway.errors import SluiceError
 from gateway.exchange import Call, Reply, cancel_reason
 from gateway.health import Health
-from gateway.nextattempt import Course
+from gateway.nextattempt import FOLLOWED, Course
 from gateway.targets import Target
 from gateway.trace import JSON, AttemptEnded, AttemptSent, AttemptStarted, Fact, Trace
 
@@ -133,7 +133,7 @@ class Race:
                     return self._answer(running, "first")
                 hedge = tasks.start(second(self._call.with_(trace=self._second)))
                 await asyncio.wait((running, hedge), return_when=asyncio.FIRST_COMPLETED)
-                if not running.done() or isinstance(running.exception(), UpstreamFailure):
+                if not running.done() or isinstance(running.exception(), FOLLOWED):
                     await asyncio.wait((hedge,))
                     if _answered(hedge):
                         return self._answer(hedge, "hedge")

@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from gateway.config import DEFAULT_RULES, RetryRule
 from gateway.config import Retry as Settings
-from gateway.errors import RateLimited, SluiceError, UpstreamFailure
+from gateway.errors import BudgetExceeded, RateLimited, SluiceError, UpstreamFailure
 from gateway.exchange import Call
 from gateway.health import Health
 from gateway.picking import followers, wide_enough
 from gateway.retrybudget import Allowance
 from gateway.targets import Target
 from gateway.worstcase import cheaper
+
+FOLLOWED = (UpstreamFailure, BudgetExceeded)  # by further attempts, perhaps
 
 
 class Step(NamedTuple):

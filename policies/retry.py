@@ -12,19 +12,17 @@ import random
 from collections.abc import Awaitable, Callable
 
 from gateway.config import Retry as Settings
-from gateway.errors import BudgetExceeded, DeadlineExceeded, UpstreamFailure
+from gateway.errors import DeadlineExceeded
 from gateway.exchange import Call, Handler, Reply
 from gateway.health import Attempt, Health
 from gateway.hedging import Race, hedging
 from gateway.limits.demand import Grant
 from gateway.limits.held import Held
 from gateway.limits.targets import Room, TargetLimits
-from gateway.nextattempt import Course, NextAttempt
+from gateway.nextattempt import FOLLOWED, Course, NextAttempt
 from gateway.retrybudget import RetryBudget
 from gateway.targets import Target
 from gateway.trace import AttemptStarted, Paused
-
-_FOLLOWED = (UpstreamFailure, BudgetExceeded)  # by further attempts, perhaps
 
 
 class Retry:
@@ -70,7 +68,7 @@ class Retry:
             asked = _started(call, room.target)
             try:
                 return await self._attempt(asked, call_next, room.grant)
-            except _FOLLOWED as error:
+            except FOLLOWED as error:
                 course = Course(asked, error)
         else:
             race = Race(call, slow_s, self._sleep)
@@ -79,7 +77,7 @@ class Retry:
                     lambda call: self._attempt(_started(call, room.target), call_next, room.grant),
                     lambda call: self._beside(call, room.target, call_next),
                 )
-            except _FOLLOWED as error:
+            except FOLLOWED as error:
                 course = race.lost(room.target, error)
         return await self._further(course, call_next)
 
@@ -113,7 +111,7 @@ class Retry:
                 asked = _started(course.asked, step.target)
                 try:
                     return await self._attempt(asked, call_next, room.grant)
-                except _FOLLOWED as error:
+                except FOLLOWED as error:
                     course.failed(asked, error)
 
     async def _first(self, call: Call) -> Room:

@@ -12,6 +12,7 @@ from gateway.config import Budgeting, ModelLimits, RateLimits, RetryRule
 from gateway.config import Health as HealthSettings
 from gateway.config import Retry as Settings
 from gateway.errors import (
+    BudgetExceeded,
     InvalidPrompt,
     ServerError,
     SluiceError,
@@ -142,6 +143,7 @@ FAILED, FINAL = ServerError("x"), InvalidPrompt("x")
         ((2.0, FAILED), (3.0, FINAL), "server_error!", 4.0, "ab", "neither", ""),
         ((3.0, FINAL), (1.0, FAILED), "invalid_prompt!", 3.0, "ab", "neither", ""),
         ((0.5, FINAL), (1.0, OK), "invalid_prompt", 0.5, "a", None, ""),
+        ((2.0, BudgetExceeded("x")), (3.0, OK), "b", 4.0, "ab", "hedge", ""),
         ((2.0, Unavailable("x")), (3.0, OK), "unavailable", 2.0, "ab", "neither", "b"),
         ((5.0, OK), (0.5, Unavailable("x")), "a", 5.0, "ab", "first", ""),
     ],
