@@ -147,7 +147,7 @@ class InProcess:
     def forget(self) -> None:
         """Empty the memory of the cache; what stands behind it stays."""
         assert self.parts.caching is not None
-        self.parts.caching.memory.clear()
+        self.parts.caching.memory.drop_all(lambda _: True)
 
     async def row(self, call: Call) -> tuple[Row, list[Row]]:
         """What the ledger has of a call that was made, and its charges."""
