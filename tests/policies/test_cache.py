@@ -12,9 +12,12 @@ import pytest
 
 from gateway.budgets import Clamped
 from gateway.cache.caching import Caching
+from gateway.cache.entry import Entry
 from gateway.cache.facts import Cached, Saved, Stored
 from gateway.cache.key import Keys
 from gateway.cache.memory import MemoryStore
+from gateway.cache.sealed import Seals
+from gateway.cache.tally import COUNTS
 from gateway.config import Alias
 from gateway.config import Cache as CacheSettings
 from gateway.errors import (
@@ -35,6 +38,7 @@ from gateway.window import Truncated
 from policies.cache import Cache
 from tests import builders
 from tests.fakes.clock import Clock
+from tests.fakes.datakeys import FakeDataKeys
 
 USAGE = Usage(prompt_tokens=5, completion_tokens=7)
 USAGE_BODY = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
@@ -698,3 +702,142 @@ async def test_nobody_gets_a_foreign_answer(scene: Scene) -> None:
 
 async def _text(scene: Scene, call: Call, handler: Handler) -> str:
     return await scene.text(call)
+
+
+# ------------------------------------------------------------------- cleared and counted
+
+
+async def test_a_clear_holds_for_its_scope_and_leaves_the_rest(scene: Scene) -> None:
+    scene.policy = Cache(scene.caching.of(ALIASES, ()))  # as after a change of the configuration
+    red, blue = scene.call, replace(builders.KEY, id="k9", team="blue")
+    for call in (red(), red(key=blue), red("another")):
+        await scene.ask(call)
+    scene.caching.epochs.replace({("team:red", "", "smart"): 1})
+    seen = [red(), red(key=blue), red("another"), red("another")]
+    for call in seen:
+        await scene.ask(call)
+    assert [status(call) for call in seen] == ["miss", "hit", "miss", "hit"]
+
+
+async def test_nobody_joins_a_call_from_before_a_clear(scene: Scene) -> None:
+    scene.policy = Cache(scene.caching.of(ALIASES, ()))
+    scene.provider.gate = asyncio.Event()
+    before = asyncio.create_task(scene.ask())
+    await settled()
+    assert scene.provider.calls
+    scene.caching.epochs.replace({("", "", ""): 1})
+    after = asyncio.create_task(scene.ask())
+    await settled()
+    scene.provider.gate.set()
+    await asyncio.gather(before, after)
+    assert len(scene.provider.calls) == 2
+
+
+async def settled() -> None:
+    """Everybody has gone as far as possible."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def counted(scene: Scene) -> dict[str, int]:
+    sums = dict.fromkeys(COUNTS, 0)
+    for _, counts in scene.caching.tally.taken():
+        for name, number in zip(COUNTS, counts, strict=True):
+            sums[name] += number
+    return {name: number for name, number in sums.items() if number}
+
+
+async def test_what_the_cache_does_is_counted(scene: Scene) -> None:
+    await scene.ask()
+    await scene.ask()
+    await scene.ask(scene.call(controls={"cache": "no-cache"}))
+    await scene.ask(scene.call(dry_run=True))
+    await scene.ask(scene.call(controls={"cache": "off"}))
+    saved = {"saved_tokens": 12, "saved_nano_usd": 900}
+    assert counted(scene) == {"hits": 1, "misses": 1, "bypasses": 1, "additions": 2, **saved}
+
+
+async def test_a_call_that_shared_in_vain_counts_once(scene: Scene) -> None:
+    scene.provider.gate = asyncio.Event()
+    scene.provider.refusals = [Unavailable("not now")]
+    asking = [asyncio.create_task(scene.ask()) for _ in range(3)]
+    await settled()
+    scene.provider.gate.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(answer) for answer in answers].count(Unavailable) == 1
+    counts = counted(scene)
+    assert (counts["misses"], counts["coalesced"]) == (2, 1)
+
+
+class Shelf:
+    """What stands behind the memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, Entry] = {}
+
+    async def get(self, key: bytes) -> Entry | None:
+        return self.kept.get(key)
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        self.kept[key] = entry
+
+
+@pytest.fixture
+def sealed(scene: Scene) -> Scene:
+    """A scene whose entries lie sealed behind the memory."""
+    scene.caching = replace(scene.caching, behind=Shelf(), seals=Seals(FakeDataKeys()))
+    scene.policy = Cache(scene.caching)
+    return scene
+
+
+async def ask_anew(scene: Scene) -> Call:
+    """As another process would, which has nothing in its memory."""
+    assert scene.caching.seals is not None
+    await scene.caching.seals.close()
+    scene.caching.memory.drop_all(lambda _: True)
+    call = scene.call()
+    await scene.ask(call)
+    return call
+
+
+async def test_sealed_entries_are_hits(sealed: Scene) -> None:
+    await sealed.ask()
+    assert [status(await ask_anew(sealed)) for _ in range(2)] == ["hit", "hit"]
+    shelf = sealed.caching.behind
+    assert isinstance(shelf, Shelf)
+    assert [entry.kind for entry in shelf.kept.values()] == ["sealed"]
+
+
+async def test_what_does_not_open_is_a_miss_and_is_replaced(sealed: Scene) -> None:
+    await sealed.ask()
+    shelf = sealed.caching.behind
+    assert isinstance(shelf, Shelf)
+    await ask_anew(sealed)
+    ((key, entry),) = shelf.kept.items()
+    shelf.kept[key] = replace(entry, payload=entry.payload[:-1])
+    assert status(await ask_anew(sealed)) == "miss"
+    assert status(await ask_anew(sealed)) == "hit"
+    assert counted(sealed)["unreadable"] == 1
+
+
+async def test_nobody_makes_an_entry_live_longer_than_was_sealed(sealed: Scene) -> None:
+    await sealed.ask()
+    shelf = sealed.caching.behind
+    assert isinstance(shelf, Shelf)
+    await ask_anew(sealed)
+    ((key, entry),) = shelf.kept.items()
+    shelf.kept[key] = replace(entry, expires_at=1e9)
+    sealed.clock.now += 61
+    assert status(await ask_anew(sealed)) == "miss"
+
+
+async def test_an_entry_that_was_never_sealed_is_not_taken_for_one(sealed: Scene) -> None:
+    shelf = sealed.caching.behind
+    plain = Scene()
+    await plain.ask()
+    assert isinstance(shelf, Shelf)
+    key = plain.caching.keys.digest(plain.call())
+    entry = plain.caching.memory.get(key)
+    assert entry
+    shelf.kept[key] = entry
+    assert status(await ask_anew(sealed)) == "miss"

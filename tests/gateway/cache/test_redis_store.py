@@ -6,12 +6,16 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import product
 
 import pytest
 
 from gateway.cache.entry import Entry
+from gateway.cache.epochs import Scope, labels
 from gateway.cache.redis import RedisStore
+from gateway.cache.sealed import Seals
 from gateway.store.redis import Redis
+from tests.fakes.datakeys import FakeDataKeys
 from tests.redis_server import RedisServer, redis_server
 
 
@@ -73,16 +77,33 @@ async def test_what_is_no_entry_of_this_key_is_a_miss(client: Redis, text: bytes
     assert await RedisStore(client, time.time).get(key_of(4)) is None
 
 
-async def test_ten_thousand_callers_of_whom_many_leave_get_their_own(client: Redis) -> None:
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_ten_thousand_callers_of_whom_many_leave_get_their_own(
+    client: Redis, sealed: bool
+) -> None:
     rng = random.Random(7)  # noqa: S311 - repeats
     store = RedisStore(client, time.time)
+    seals = Seals(FakeDataKeys())
     for number in range(100):
-        await stored(store, key_of(number), entry(b"%d" % number))
+        if sealed:
+            seals.put(store, owner_of(number), key_of(number), entry(b"%d" % number))
+            await seals.close()
+            await store.close()
+        else:
+            await stored(store, key_of(number), entry(b"%d" % number))
     left = 0
+
+    async def look(number: int) -> Entry | None:
+        found = await store.get(key_of(number))
+        if not sealed:
+            return found
+        assert found is not None
+        assert b"%d" % number != found.payload
+        return await seals.opened(owner_of(number), key_of(number), found)
 
     async def one(number: int) -> None:
         nonlocal left
-        asking = asyncio.create_task(store.get(key_of(number)))
+        asking = asyncio.create_task(look(number))
         if rng.random() < 0.3:
             for _ in range(rng.randrange(6)):
                 await asyncio.sleep(0)
@@ -100,6 +121,32 @@ async def test_ten_thousand_callers_of_whom_many_leave_get_their_own(client: Red
                 group.create_task(one(rng.randrange(100)))
     assert left > 100
     assert client.available
+
+
+def owner_of(number: int) -> str:
+    return f"team:{number % 7}"
+
+
+async def test_a_scope_is_deleted(server: RedisServer) -> None:
+    client = Redis(server.url, prefix="a[b]*c", timeout_s=5.0)
+    others = Redis(server.url, prefix="abXc", timeout_s=5.0)
+    places = list(product(("team:red", "team:blue"), ("", "tests"), ("smart", "fast")))
+    keys = {place: labels(*place) + b"digest" for place in places}
+    for redis in (client, others):
+        for key in keys.values():
+            await stored(RedisStore(redis, time.time), key, entry(b"answer"))
+    store = RedisStore(client, time.time)
+    assert await store.drop(Scope(owner="team:red", model="fast")) == 2
+    left = [place for place, key in keys.items() if await store.get(key)]
+    assert left == [p for p in places if (p[0], p[2]) != ("team:red", "fast")]
+    assert await store.drop(Scope()) == 6
+    assert all([await RedisStore(others, time.time).get(key) for key in keys.values()])
+    with server.stopped():
+        hasty = Redis(server.url, timeout_s=0.05)
+        assert await RedisStore(hasty, time.time).drop(Scope()) is None
+        await hasty.aclose()
+    for redis in (client, others):
+        await redis.aclose()
 
 
 async def test_a_redis_that_hangs_is_waited_for_once(server: RedisServer) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from gateway.cache.disk import DiskStore
 from gateway.cache.entry import Entry
+from gateway.cache.epochs import Scope, labels
 from gateway.cache.memory import MemoryStore
 from gateway.usage import Usage
 from tests.fakes.clock import Clock
@@ -138,4 +140,18 @@ async def test_a_broken_entry_is_a_miss(tmp_path: Path, clock: Clock) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE entries SET entry = ?", (b'{"usage": null, "new": 1}\n',))
     assert await disk.get(b"a") is None
+    await disk.close()
+
+
+async def test_a_scope_is_deleted(tmp_path: Path, clock: Clock) -> None:
+    disk = await DiskStore.open(tmp_path / "cache.db", MEBIBYTE, clock)
+    places = list(product(("team:red", "team:blue"), ("", "tests"), ("smart", "fast")))
+    keys = {place: labels(*place) + b"digest" for place in places}
+    for key in keys.values():
+        disk.put(key, entry(clock))
+    assert await disk.drop(Scope(owner="team:red", model="fast")) == 2
+    left = [place for place, key in keys.items() if await disk.get(key)]
+    assert left == [p for p in places if (p[0], p[2]) != ("team:red", "fast")]
+    assert await disk.drop(Scope()) == 6
+    assert await disk.drop(Scope()) == 0
     await disk.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from gateway.store.datakeys import SqlDataKeys
 from gateway.store.leases import Leases
 from gateway.store.sqlite import reading
 from gateway.store.writer import Writer
+from tests.fakes.datakeys import FakeDataKeys
 from tests.gateway.store.conftest import OpenWriter
 from tests.gateway.store.entries import NOW_MS, Clock, Gate, Rows
 
@@ -205,3 +207,76 @@ async def test_what_has_expired_is_deleted(answers: SqlAnswers, clock: Clock, ro
     clock.now_ms += HOUR_MS
     await answers.purge()
     assert [row["call_id"] for row in kept(rows)] == ["call_late"]
+
+
+# ----------------------------------------------------------------------------- sealed
+
+
+async def kept_answer(answers: SqlAnswers) -> None:
+    await answers.claim(claim())
+    await answers.keep(claim(), ANSWER, NOW_MS + HOUR_MS)
+
+
+async def test_an_answer_is_not_to_be_read_in_the_database(answers: SqlAnswers, rows: Rows) -> None:
+    await kept_answer(answers)
+    (row,) = kept(rows)
+    assert ANSWER.body not in str(row)
+    assert ANSWER.body.encode() not in b64decode(row["body"])
+    assert row["sealed_for"] == "team:red"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE idempotency SET body = substr(body, 1, length(body) - 4) || 'AAAA'",
+        "UPDATE idempotency SET body = 'plain text'",
+        "UPDATE idempotency SET status = 404",
+        "UPDATE idempotency SET sealed_for = 'team:blue'",
+        "UPDATE idempotency SET body_digest = 'd2'",
+        "DELETE FROM data_keys",
+    ],
+)
+async def test_an_answer_that_does_not_open_is_none(
+    answers: SqlAnswers, path: Path, rows: Rows, change: str
+) -> None:
+    await kept_answer(answers)
+    rows.execute(change)
+    async with reading(path) as db:
+        await answers._data_keys.read(db)  # type: ignore[attr-defined]
+    assert await answers.peek("k1", "order-1") is None
+    assert len(kept(rows)) == 1
+    assert await answers.claim(claim("call_2")) is None
+    assert await answers.claim(claim("call_3")) == Earlier(body_digest="d1", answer=None)
+
+
+async def test_an_answer_is_found_after_its_key_has_changed_its_team(answers: SqlAnswers) -> None:
+    await kept_answer(answers)
+    found = await answers.claim(claim("call_2", owner="team:blue"))
+    assert found == Earlier(body_digest="d1", answer=ANSWER)
+
+
+async def test_an_answer_whose_key_cannot_be_had_is_neither_lost_nor_made_again(
+    path: Path, writer: Writer, leases: Leases, clock: Clock
+) -> None:
+    keys = FakeDataKeys()
+    async with reading(path) as db:
+        answers = SqlAnswers(writer, leases, db, keys, clock)
+        await kept_answer(answers)
+        keys.away = True
+        with pytest.raises(Unavailable):
+            await answers.claim(claim("call_2"))
+        with pytest.raises(Unavailable):
+            await answers.peek("k1", "order-1")
+        keys.away = False
+        assert await answers.claim(claim("call_3")) == Earlier(body_digest="d1", answer=ANSWER)
+
+
+async def test_an_answer_that_cannot_be_sealed_is_not_kept(
+    path: Path, writer: Writer, leases: Leases, clock: Clock, rows: Rows
+) -> None:
+    keys = FakeDataKeys()
+    keys.away = True
+    async with reading(path) as db:
+        answers = SqlAnswers(writer, leases, db, keys, clock)
+        await kept_answer(answers)
+    assert kept(rows) == []
