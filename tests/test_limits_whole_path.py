@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -176,16 +177,21 @@ async def test_after_200_calls_of_all_endings_no_slot_is_held(
 async def test_a_redis_that_hangs_delays_calls_once_and_they_go_on(
     server: RedisServer, start_gateway: StartGateway, session: aiohttp.ClientSession
 ) -> None:
+    """Limits and cache at once: what one of its users has waited for none waits for again."""
     config = ECHO + REDIS + table("limits", key_rpm=1000, key_concurrent=50)
-    gateway = await start_gateway(config, env={"REDIS_URL": server.url})
+    gateway = await start_gateway(
+        config + table("cache", store="redis"), env={"REDIS_URL": server.url}
+    )
     caller = Caller(session, gateway)
+    numbers = count()
 
     async def slowest(times: int) -> float:
         took = []
         for _ in range(times):
             began = time.monotonic()
-            assert (await caller.call()).status == 200
+            answer = await caller.call(user=f"u{next(numbers)}", sluice={"cache": True})
             took.append(time.monotonic() - began)
+            assert (answer.status, answer.headers["x-sluice-cache"]) == (200, "miss")
         return max(took)
 
     await slowest(20)
