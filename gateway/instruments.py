@@ -136,6 +136,7 @@ class Instruments:
     def _of_the_cache(self) -> None:
         self.cached = self._counter("cache_calls", "Calls with the cache on.", "status")
         self.stored = self._counter("cache_stored", "Answers kept in the cache.")
+        self.unreadable = self._counter("cache_unreadable", "Kept answers that did not open.")
         self.saved_tokens = self._counter("cache_saved_tokens", "Tokens not used again.")
         self.saved_cost = self._counter("cache_saved_usd", "Money not spent again.")
         self.redis = self._gauge("redis_available", "1 while Redis is used.", "livemin")

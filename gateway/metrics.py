@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from gateway.breaker import State
 from gateway.budgets import BudgetOverrun
-from gateway.cache.facts import Cached, Saved, Stored
+from gateway.cache.facts import Cached, Saved, Stored, Unreadable
 from gateway.errors import SluiceError
 from gateway.exchange import Call
 from gateway.hedging import Hedged
@@ -181,6 +181,7 @@ class Metrics:
         on = self.instruments
         self._child(on.cached, cached.status).inc()
         on.stored.inc(len(call.trace.all(Stored)))
+        on.unreadable.inc(len(call.trace.all(Unreadable)))
         for saved in call.trace.all(Saved):
             on.saved_tokens.inc(saved.tokens)
             on.saved_cost.inc((saved.cost_nano_usd or 0) / NANO)
