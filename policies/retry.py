@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from gateway.config import Retry as Settings
 from gateway.errors import DeadlineExceeded
@@ -54,7 +55,11 @@ class Retry:
     async def __call__(self, call: Call, call_next: Handler) -> Reply:
         if not self._next.in_time(call):
             raise DeadlineExceeded("The call's deadline leaves no time for an attempt.")
-        room = await self._first(call)
+        targets = self._next.order(call.candidates)
+        if self._limits is None:
+            room = Room(targets[0])
+        else:
+            room = await self._limits.first(call, targets, self._next.latest(call))
         counted = not call.dry_run
         self._budget.calls += counted
         try:
@@ -114,18 +119,17 @@ class Retry:
                 except FOLLOWED as error:
                     course.failed(asked, error)
 
-    async def _first(self, call: Call) -> Room:
-        targets = self._next.order(call.candidates)
-        if self._limits is None:
-            return Room(targets[0])
-        return await self._limits.first(call, targets, self._next.latest(call))
-
     async def _room(self, call: Call, target: Target) -> Room | None:
         return Room(target) if self._limits is None else await self._limits.at(call, target)
 
-    async def _attempt(self, asked: Call, call_next: Handler, grant: Grant | None) -> Reply:
+    def _attempt(
+        self, asked: Call, call_next: Handler, grant: Grant | None
+    ) -> Coroutine[Any, Any, Reply]:
         if grant is None:
-            return await self._observed(asked, call_next)
+            return self._observed(asked, call_next)
+        return self._holding(grant, asked, call_next)
+
+    async def _holding(self, grant: Grant, asked: Call, call_next: Handler) -> Reply:
         async with Held(grant, asked.trace, asked.attempt) as held:
             return await held.through(await self._observed(asked, call_next))
 
