@@ -39,6 +39,7 @@ NAMES = (
     "sluice",
     "sluice-policies",
     "sluice-redis",
+    "sluice-hit",
     "sluice-library",
 )
 """`direct` is the fake upstream itself: what the others' added latency is counted from."""
@@ -77,6 +78,7 @@ CACHE = """
 store = "{store}"
 """
 
+CACHED = ("--set", "cache=true")
 LIMITS = (
     *("--team", "bench", "--set", "rpm=100000000", "--set", "tpm=1000000000000"),
     *("--set", "concurrent=100000", "--set", "cache=true"),
@@ -188,6 +190,8 @@ def target(name: str, upstream_port: int) -> Target:
     port = free_port()
     if name in ("sluice-policies", "sluice-redis"):
         return _all_policies(name, port, upstream)
+    if name == "sluice-hit":
+        return _sluice(name, port, upstream, "native", CACHE.format(store="memory"), CACHED)
     if name.startswith("sluice"):
         lane = "library" if name == "sluice-library" else "native"
         return _sluice(name, port, upstream, lane)
