@@ -66,7 +66,7 @@ CONFIG = "\n".join(
         # So low that nothing runs off in Redis while a test looks at it.
         table("limits", key_rpm=20, team_tpm=4000),
         table('limits.targets."a/tight"', rpm=1),
-        table("retry", base_s=0.001),
+        table("retry", base_s=0.001, hedge_percentile=90.0),
         table("health", consecutive_failures=2, bench_s=100.0),
         table("budgets", wait_s=0.0),
     ]
@@ -136,6 +136,9 @@ def after(**more: Any) -> tuple[Case]:
     return (Case("same", **{"id": "call_before", "body": SAME, **more}),)
 
 
+LATER = Case("another entry", "faq", id="call_later")
+
+
 CASES = [
     Case("plain"),
     Case("streamed", body=STREAMED),
@@ -161,7 +164,7 @@ CASES = [
     ),
     Case("missed", "faq"),
     Case("missed, streamed", "faq", body=STREAMED, key="sealed"),
-    Case("hit", "faq", "cache", body=SAME, before=after(model="faq")),
+    Case("hit", "faq", "cache", body=SAME, before=(*after(model="faq"), LATER)),
     Case("hit, streamed", "faq", "cache", body=SAME | STREAMED, before=after(model="faq")),
     Case("joined", "faq", "joined", body=SAME, before=after(model="faq"), running=True),
     Case(
