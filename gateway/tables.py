@@ -100,7 +100,9 @@ def shown(path: Path, value: object) -> str | None:
     text = f'"{value}"' if isinstance(value, str) else str(value)
     if isinstance(value, bool):
         text = text.lower()
-    if SECRET_NAMES.intersection(path) or "@" in text or isinstance(value, list | dict):
+    if SECRET_NAMES.intersection(path) or isinstance(value, list | dict):
+        return None
+    if "@" in text or ("://" in text and ("?" in text or "#" in text)):  # an address with a secret
         return None
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= 60 else f"{text[:57]}..."

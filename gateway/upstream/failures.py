@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from gateway.errors import (
     ConnectionFailed,
@@ -165,10 +166,12 @@ def retry_after(
 
 
 def secrets_of(target: Target) -> tuple[str, ...]:
-    """All that must not be repeated: the credential's parts and configured headers' values."""
-    credential = target.credential
-    headers = target.provider.headers.values()
-    return (credential.secret, *credential.settings.values(), *headers)
+    """All that must not be repeated: the credential's parts, configured headers' values, and the
+    path of the address, by which some proxies know whom they serve.
+    """
+    credential, provider = target.credential, target.provider
+    path = filter(None, [urlsplit(provider.base_url or "").path])
+    return (credential.secret, *credential.settings.values(), *provider.headers.values(), *path)
 
 
 def _failure(status: int, said: Complaint, target: Target) -> UpstreamFailure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -363,6 +364,12 @@ def test_secrets_and_addresses_of_the_target_are_removed():
     for secret in secrets_of(TARGET):
         assert secret not in message
     assert "host.internal" not in message
+
+
+def test_the_path_of_the_providers_address_is_removed():
+    at = replace(TARGET, provider=replace(TARGET.provider, base_url="https://h/account-17/v1"))
+    error = failure_from_response(400, {}, openai("no /account-17/v1/chat here", "x"), at)
+    assert "account-17" not in error.message
 
 
 def test_an_empty_complaint_gets_words_of_ours():
