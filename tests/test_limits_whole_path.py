@@ -24,6 +24,7 @@ from tests.gateway_process import ECHO, FAKE_KEY, GatewayProcess, fake_provider,
 from tests.redis_server import RedisServer, redis_server
 
 REDIS = table("redis", url="env:REDIS_URL")
+AT_TARGETS = '[limits.targets."fake/*"]\nconcurrent = 4\n'
 LEASE_S = 5.0
 
 
@@ -145,7 +146,7 @@ async def test_after_200_calls_of_all_endings_no_slot_is_held(
     session: aiohttp.ClientSession,
 ) -> None:
     async with Upstream(Endings()) as upstream:
-        config = fake_provider(upstream) + table("limits", key_concurrent=4)
+        config = fake_provider(upstream) + table("limits", key_concurrent=4) + AT_TARGETS
         config += table("retry", max_attempts=1)
         env = {}
         if shared:
@@ -209,6 +210,7 @@ async def test_the_slots_of_a_killed_gateway_are_free_when_their_lease_is_over(
 ) -> None:
     async with Upstream(Endings()) as upstream:
         config = fake_provider(upstream) + REDIS + table("limits", key_concurrent=2)
+        config += AT_TARGETS.replace("4", "2")
         env = {"REDIS_URL": server.url, "FAKE_API_KEY": FAKE_KEY}
         async with GatewayProcess(tmp_path, config, env=env) as alive, AsyncExitStack() as stack:
             victim = await asyncio.to_thread(GatewayProcess(tmp_path, config, env=env).start)

@@ -169,6 +169,22 @@ def test_the_cheapest_for_this_call_comes_first(world: World) -> None:
     assert cheap == ["writes", "reads", "unknown"]
 
 
+def test_a_call_without_a_limit_is_priced_with_an_answer_of_500_tokens(world: World) -> None:
+    writes = target("p/writes", price=price(1e-6, 0.0))
+    reads = target("q/reads", price=price(0.0, 1e-6))
+    for words, cheap in ((1_000, ["reads", "writes"]), (100, ["writes", "reads"])):
+        made = call("word " * words)
+        assert world.order(reads, writes, strategy="lowest_cost", asked=made) == cheap
+        assert world.order(writes, reads, strategy="lowest_cost", asked=made) == cheap
+
+
+def test_a_single_target_is_no_choice(world: World) -> None:
+    world.fail(A)
+    made = call()
+    assert world.order(A, strategy="weighted", asked=made) == ["a"]
+    assert made.trace.all(Picked) == []
+
+
 # ----------------------------------------------------------------------------------- sticky
 
 

@@ -36,3 +36,12 @@ def test_a_further_attempt_that_is_over_makes_room() -> None:
 def test_nothing_may_be_allowed() -> None:
     with RetryBudget(0.0, 0).allowance() as allowance:
         assert not allowance.take()
+
+
+def test_a_call_has_one_place_at_most() -> None:
+    budget = RetryBudget(0.2, 2)
+    with budget.allowance() as allowance:
+        assert allowance.take()
+        assert allowance.take()
+        assert budget.further == 1
+    assert budget.further == 0
