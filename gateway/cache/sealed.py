@@ -11,6 +11,7 @@ import asyncio
 from typing import Protocol
 
 from gateway.cache.entry import Entry
+from gateway.cache.epochs import Scope
 from gateway.sealing import DataKeys, NoDataKey, Sealer, Unsealable
 
 _CONTEXT = b"cache entry\0"
@@ -22,6 +23,9 @@ class Behind(Protocol):
     async def get(self, key: bytes) -> Entry | None: ...
 
     def put(self, key: bytes, entry: Entry) -> None: ...
+
+    async def drop(self, scope: Scope) -> int | None:
+        """Delete the entries in a scope; how many. None: they could not be reached."""
 
 
 class Seals:
