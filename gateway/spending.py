@@ -209,6 +209,6 @@ def _tell(call: Call, intent: Intent, budgets: Sequence[Budget], granted: Grante
     pairs = list(zip(budgets, granted.left_nano_usd, strict=True))
     left = {budget.name: rest for budget, rest in pairs}
     call.trace.add(Budgeted(intent.bound_nano_usd or 0, left))
-    overrun = tuple(budget.name for budget, rest in pairs if not budget.hard and rest < 0)
-    if overrun:
+    if min(left.values()) < 0:  # of soft ones only
+        overrun = tuple(budget.name for budget, rest in pairs if rest < 0)
         call.trace.add(BudgetOverrun(overrun))

@@ -99,9 +99,10 @@ def bound_completion_tokens(body: Mapping[str, Any], model: Model) -> int | None
 
 def answer_tokens(body: Mapping[str, Any], limit: int) -> int:
     """At most as many as an answer has whose choices have `limit` tokens each."""
-    predicted = body.get("prediction")
-    content = predicted.get("content") if isinstance(predicted, Mapping) else None
-    return min(limit * _choices(body) + _BOUND.content(content), _LONGEST_ANSWER)
+    tokens = limit * _choices(body)
+    if isinstance(predicted := body.get("prediction"), Mapping):
+        tokens += _BOUND.content(predicted.get("content"))
+    return min(tokens, _LONGEST_ANSWER)
 
 
 def bound_delta_tokens(delta: Mapping[str, Any]) -> int:

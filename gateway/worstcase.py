@@ -13,18 +13,19 @@ from gateway.tokens import answer_tokens, bound_completion_tokens, bound_prompt_
 UNKNOWN_LIMIT_TOKENS = 16_384
 
 # What a caller asks a provider to do, and to charge for, beside answering.
-_PROVIDERS_OWN = (
-    *("web_search_options", "enable_search", "search_parameters"),
-    *("plugins", "mcp_servers"),
+_PROVIDERS_OWN = frozenset(
+    ("web_search_options", "enable_search", "search_parameters", "plugins", "mcp_servers")
 )
 # What has a router behind the target answer with another model, at that one's price.
-_OTHER_MODELS = ("models", "fallbacks")
+_OTHER_MODELS = frozenset(("models", "fallbacks"))
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _RENAMED = frozenset({"openai", "azure"})  # their newer models refuse the older name
 _LEAST_ANSWER_TOKENS = 64
 _USUAL_RESERVE_TOKENS = 4096
 # What asks for tokens that need not be seen: reasoning, speech, images, what is rejected.
-_UNSEEN = ("reasoning_effort", "reasoning", "thinking", "modalities", "prediction", "best_of")
+_UNSEEN = frozenset(
+    ("reasoning_effort", "reasoning", "thinking", "modalities", "prediction", "best_of")
+)
 _CALLERS_TOOLS = frozenset({"function", "custom"})
 
 
@@ -49,7 +50,8 @@ def can_grow(body: JSON, model: Model) -> bool:
     return (
         body.get("stream") is True
         and model.hidden_reasoning is False
-        and not any(map(body.get, (*_LIMITS, *_UNSEEN)))
+        and not any(map(body.get, _LIMITS))
+        and not _asks_for(body, _UNSEEN)
     )
 
 
@@ -57,11 +59,12 @@ def unbounded(body: JSON, model: Model) -> str | None:
     """Why `bound_nano_usd` is no upper bound; None if it is one."""
     if model.price is None:
         return "its price is not known"
-    if bound_completion_tokens(body, model) is None and not can_grow(body, model):
+    longest = model.max_completion_tokens or bound_completion_tokens(body, model)
+    if longest is None and not can_grow(body, model):
         return "its longest answer is not known; send max_tokens"
-    if any(_asks_for(body, name) for name in _PROVIDERS_OWN) or any(_own_tools(body)):
+    if _asks_for(body, _PROVIDERS_OWN) or any(_own_tools(body)):
         return "tools that the provider runs cost what they will"
-    if any(_asks_for(body, name) for name in _OTHER_MODELS):
+    if _asks_for(body, _OTHER_MODELS):
         return "other models that the provider may turn to have other prices"
     if any(_by_reference(body, model)):
         return "the size of what is sent by reference is not known; send it inline"
@@ -116,9 +119,9 @@ def _usually_held(call: Call) -> int | None:
     return model.price.bound_nano_usd(bound_prompt(body, model), tokens)
 
 
-def _asks_for(body: JSON, name: str) -> bool:
+def _asks_for(body: JSON, names: frozenset[str]) -> bool:
     """An empty object does: it stands for all defaults. An empty list asks for nothing."""
-    return body.get(name) not in (None, False, [])
+    return any(body[name] not in (None, False, []) for name in names & body.keys())
 
 
 def _own_tools(body: JSON) -> Iterator[bool]:

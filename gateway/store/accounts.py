@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from gateway.errors import Unavailable
 from gateway.ledger import CallRecord, Granted, Intent, Reservation, Settlement, Short
 from gateway.pricing import Price
-from gateway.store.budgets import hold, peek, spend, take, top_up
+from gateway.store.budgets import hold, peek, spend, take_each, top_up
 from gateway.store.charges import (
     COST,
     INSERT_CALLS,
@@ -200,7 +200,7 @@ class SqlAccounts:
     def _insert_budgeted(
         self, db: sqlite3.Connection, openings: Sequence[_Opening]
     ) -> list[Granted | Short]:
-        outcomes = [take(db, reservations) for _, _, reservations in openings]
+        outcomes = take_each(db, [reservations for _, _, reservations in openings])
         pairs = zip(openings, outcomes, strict=True)
         granted = [opening for opening, outcome in pairs if isinstance(outcome, Granted)]
         self._insert_charges(db, granted)

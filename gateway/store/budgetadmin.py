@@ -16,7 +16,7 @@ import aiosqlite
 from gateway.budgets import Budget, ScopeKind
 from gateway.periods import Period, PeriodName, period_of, zone
 from gateway.store.audit import Audit, Via
-from gateway.store.budgets import budget, select_budgets, successors
+from gateway.store.budgettable import budget, select_budgets, successors
 from gateway.store.keytable import change, to_json, transaction
 from gateway.store.leases import unix_ms
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
-import aiosqlite
-
-from gateway.budgets import Budget, Budgets
 from gateway.ledger import Granted, Reservation, Short
 from gateway.store.rows import Statement, insert
 from gateway.store.writer import OperationRefused
+
+_Account = tuple[str, int, int, bool]
+"""A budget in a period, and its limit as an attempt knows it."""
 
 _TAKE = (
     "UPDATE budget_periods SET reserved_nano_usd = reserved_nano_usd + ? "
@@ -122,6 +123,25 @@ def take(db: sqlite3.Connection, reservations: Sequence[Reservation]) -> Granted
     return Granted(tuple(left))
 
 
+def take_each(
+    db: sqlite3.Connection, wanted: Sequence[Sequence[Reservation]]
+) -> list[Granted | Short]:
+    """Take the reservations of several attempts: together if there is room for all of them.
+
+    The answers are those of one after the other, which is done where somebody has to be refused.
+    """
+    sums: dict[_Account, int] = {}
+    for held in chain.from_iterable(wanted):
+        sums[_account(held)] = sums.get(_account(held), 0) + held.nano_usd
+    together = [_reservation(account, nano_usd) for account, nano_usd in sorted(sums.items())]
+    answer = take(db, together) if len(wanted) > 1 else None
+    if not isinstance(answer, Granted):
+        return [take(db, reservations) for reservations in wanted]
+    pairs = zip(together, answer.left_nano_usd, strict=True)
+    left = {_account(held): rest + held.nano_usd for held, rest in pairs}
+    return [_granted(left, reservations) for reservations in wanted]
+
+
 def hold(db: sqlite3.Connection, taken: Iterable[tuple[str, Sequence[Reservation]]]) -> None:
     """Write down which charge holds what was taken."""
     rows = [
@@ -183,6 +203,28 @@ def spend_forgotten(db: sqlite3.Connection) -> None:
         db.execute(_RELEASE_FORGOTTEN)
 
 
+def _account(held: Reservation) -> _Account:
+    return (held.budget_id, held.period_start_ms, held.limit_nano_usd, held.hard)
+
+
+def _reservation(account: _Account, nano_usd: int) -> Reservation:
+    budget_id, period_start_ms, limit_nano_usd, hard = account
+    return Reservation(
+        budget_id=budget_id,
+        period_start_ms=period_start_ms,
+        nano_usd=nano_usd,
+        limit_nano_usd=limit_nano_usd,
+        hard=hard,
+    )
+
+
+def _granted(left: dict[_Account, int], reservations: Sequence[Reservation]) -> Granted:
+    """What is left after one of several attempts; `left` is what was before it, and is changed."""
+    for held in reservations:
+        left[_account(held)] -= held.nano_usd
+    return Granted(tuple(left[_account(held)] for held in reservations))
+
+
 def _take_one(db: sqlite3.Connection, wanted: Reservation) -> int | None:
     """What is then spent and held of the budget; None for a refusal."""
     place = (wanted.budget_id, wanted.period_start_ms)
@@ -205,49 +247,3 @@ def _short(db: sqlite3.Connection, wanted: Reservation) -> Short:
 def _balance(db: sqlite3.Connection, wanted: Reservation) -> tuple[int, int]:
     row = db.execute(_BALANCE, (wanted.budget_id, wanted.period_start_ms)).fetchone()
     return row or (0, 0)
-
-
-# ------------------------------------------------------------------------------- reading
-
-_COLUMNS = "id, scope, scope_value, period, zone, limit_nano_usd, hard"
-
-
-class BudgetReader:
-    """Keeps a `Budgets` as the database has it: reads it anew whenever the keys are."""
-
-    def __init__(self) -> None:
-        self.budgets = Budgets()
-
-    async def read(self, db: aiosqlite.Connection) -> None:
-        """Raises `sqlite3.Error`."""
-        budgets = await select_budgets(db)
-        self.budgets.replace(budgets, await successors(db) if budgets else None)
-
-
-async def select_budgets(db: aiosqlite.Connection) -> list[Budget]:
-    """All budgets, by scope."""
-    query = f"SELECT {_COLUMNS} FROM budgets ORDER BY scope, scope_value, period"  # noqa: S608
-    async with db.execute(query) as rows:
-        return [budget(row) async for row in rows]
-
-
-def budget(row: Iterable[object]) -> Budget:
-    names = _COLUMNS.split(", ")
-    values: dict[str, object] = dict(zip(names, row, strict=True))
-    values["hard"] = bool(values["hard"])
-    return Budget(**values)  # type: ignore[arg-type]  # the columns have these types
-
-
-async def successors(db: aiosqlite.Connection) -> dict[str, list[str]]:
-    """All keys that each rotated key was followed by."""
-    query = "SELECT id, rotated_from FROM keys WHERE rotated_from IS NOT NULL"
-    async with db.execute(query) as rows:
-        before = {key: former async for key, former in rows}
-    found: dict[str, list[str]] = {}
-    for key in before:
-        former, seen = before.get(key), {key}
-        while former is not None and former not in seen:
-            found.setdefault(former, []).append(key)
-            seen.add(former)
-            former = before.get(former)
-    return found

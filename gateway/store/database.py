@@ -18,7 +18,7 @@ from gateway.store.accounts import SqlAccounts
 from gateway.store.administration import Administration
 from gateway.store.adminkey import AdminKey
 from gateway.store.answers import SqlAnswers
-from gateway.store.budgets import BudgetReader
+from gateway.store.budgettable import BudgetReader
 from gateway.store.cacheadmin import EpochReader
 from gateway.store.cachestats import CacheStats
 from gateway.store.datakeys import SqlDataKeys

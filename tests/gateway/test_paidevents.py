@@ -76,7 +76,8 @@ async def test_what_is_paid_for_does_not_wait_for_what_is_not() -> None:
     paid, unpaid = text_event("x" * 90), text_event("y" * 20)
     scene = Scene([paid, unpaid], [text_event("z")])
     scene.gate = asyncio.Event()
-    assert await anext(scene.events) == [paid]
+    async with asyncio.timeout(1.0):
+        assert await anext(scene.events) == [paid]
     assert scene.asked == []
     waiting = asyncio.ensure_future(anext(scene.events))
     await asyncio.sleep(0)

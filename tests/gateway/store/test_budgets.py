@@ -13,7 +13,7 @@ from gateway.errors import Unavailable
 from gateway.ledger import Granted, Intent, Reservation, Short
 from gateway.store.accounts import SqlAccounts
 from gateway.store.budgetadmin import BudgetAdmin, BudgetDraft, UnknownBudget
-from gateway.store.budgets import BudgetReader
+from gateway.store.budgettable import BudgetReader
 from gateway.store.leases import Leases
 from gateway.store.sqlite import reading
 from gateway.store.writer import Writer
@@ -105,6 +105,32 @@ async def test_in_one_batch_each_opening_has_an_answer_of_its_own(
     assert [type(answer) for answer in answers] == [Granted] * 3 + [Short] * 3
     assert await plain == Granted()
     assert set(rows.charges()) == {"call_0.1", "call_1.1", "call_2.1", "call_9.1"}
+
+
+@pytest.mark.parametrize("limit", [10_000, 2_400])
+async def test_openings_of_one_batch_are_answered_as_if_they_came_one_by_one(
+    accounts: SqlAccounts, writer: Writer, rows: Rows, limit: int
+) -> None:
+    gate = Gate()
+    first = asyncio.ensure_future(writer.submit(gate.operation, None))
+    await gate.entered()
+    both = [held("b1", limit), held("b2", 1_500, hard=False)]
+    batch = [both, [held("b1", limit, nano_usd=400)], both, [held("b3", period_start_ms=5)]]
+    openings = [
+        asyncio.create_task(accounts.open(intent(f"call_{n}.1"), wanted))
+        for n, wanted in enumerate(batch)
+    ]
+    await asyncio.sleep(0)
+    gate.open()
+    answers = await asyncio.gather(*openings)
+    await first
+    assert answers == [
+        Granted((limit - 1_000, 500)),
+        Granted((limit - 1_400,)),
+        Granted((limit - 2_400, -500)),
+        Granted((9_000,)),
+    ]
+    assert [balance(rows, b)[1] for b in ("b1", "b2", "b3")] == [2_400, 2_000, 1_000]
 
 
 async def test_a_broken_operation_in_the_batch_spoils_no_reservation(
