@@ -7,7 +7,7 @@ import os
 import resource
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gateway import __version__
@@ -25,8 +25,16 @@ class Vitals:
     the others as they were at most a second ago.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._metrics = metrics
+        self._clock = clock
+        self._sleep = sleep
         self._late: deque[float] = deque(maxlen=_REMEMBERED)
         self._task: asyncio.Task[None] | None = None
         shown = metrics.instruments
@@ -46,12 +54,12 @@ class Vitals:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def watch(self, clock: Callable[[], float] = time.monotonic) -> None:
+    async def watch(self) -> None:
         """How much later than asked for does this loop get its turn?"""
         while True:
-            due = clock() + _EVERY_S
-            await asyncio.sleep(_EVERY_S)
-            self._late.append(max(0.0, clock() - due))
+            due = self._clock() + _EVERY_S
+            await self._sleep(_EVERY_S)
+            self._late.append(max(0.0, self._clock() - due))
             if self._metrics.shared:
                 self._metrics.refresh()
 
