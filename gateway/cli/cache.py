@@ -38,6 +38,7 @@ _TABLE = (
     Column("saved_tokens", "tokens saved", right=True),
     Column("saved_nano_usd", "saved", dollars, right=True),
 )
+_PATIENCE_S = 5.0
 _NUMBERS = (*COUNTS, "saved_usd", "hit_rate")
 
 
@@ -140,7 +141,7 @@ def clear(
             owner = await _owner(admin, team, key)
             scope = Scope(owner=owner, namespace=namespace or "", model=alias or "")
             await admin.cache.clear(scope)
-        return scope, await _delete(config, config_path.parent, scope)
+        return scope, await delete_entries(config, config_path.parent, scope)
 
     scope, deleted = asyncio.run(act())
     if as_json:
@@ -168,7 +169,7 @@ async def _owner(admin: Administration, team: str | None, key: str | None) -> st
     return f"key:{found.id}"
 
 
-async def _delete(config: Config, base_dir: Path, scope: Scope) -> dict[str, int | None]:
+async def delete_entries(config: Config, base_dir: Path, scope: Scope) -> dict[str, int | None]:
     """Delete entries where they lie; how many. None: Redis was not to be had."""
     deleted: dict[str, int | None] = {}
     path = database_path(config.database.url, base_dir).parent / "cache.db"
@@ -184,9 +185,6 @@ async def _delete(config: Config, base_dir: Path, scope: Scope) -> dict[str, int
         deleted["redis"] = await RedisStore(redis, time.time).drop(scope)
         await redis.aclose()
     return deleted
-
-
-_PATIENCE_S = 5.0
 
 
 def _tell(scope: Scope, deleted: Mapping[str, int | None]) -> None:

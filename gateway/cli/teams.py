@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
+from gateway.cache.epochs import Scope
 from gateway.cli.bindings import parsed
+from gateway.cli.cache import delete_entries
 from gateway.cli.commands import Commands, Failure
 from gateway.cli.configuration import config_option, read
 from gateway.cli.database import administering
@@ -99,14 +101,18 @@ def delete(team: str, revoke_keys: bool, as_json: bool, config_path: Path) -> No
     The ledger keeps what it used.
     """
 
+    config = read(config_path)
+
     async def act() -> tuple[str, ...]:
-        async with administering(read(config_path), config_path) as admin:
+        async with administering(config, config_path) as admin:
             try:
-                return await admin.teams.delete(team, revoke_keys=revoke_keys)
+                revoked = await admin.teams.delete(team, revoke_keys=revoke_keys)
             except UnknownTeam as error:
                 raise Failure(f"{error}.") from None
             except TeamInUse as error:
                 raise Failure(f"{error}. Add --revoke-keys to revoke them.") from None
+        await delete_entries(config, config_path.parent, Scope(owner=f"team:{team}"))
+        return revoked
 
     revoked = asyncio.run(act())
     if as_json:

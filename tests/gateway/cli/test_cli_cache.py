@@ -126,6 +126,7 @@ def test_nobody_is_cleared_by_mistake(
 
 def test_a_team_is_deleted_with_its_keys_only_if_told(shell: Shell) -> None:
     key = shell.json("keys", "create", "one", "--team", "red")["id"]
+    asyncio.run(kept(shell, ("team:red", "", "smart"), ("team:blue", "", "smart")))
     assert "--revoke-keys" in shell.failure("teams", "delete", "red")
     assert shell.json("teams", "delete", "red", "--revoke-keys") == {
         "name": "red",
@@ -133,6 +134,7 @@ def test_a_team_is_deleted_with_its_keys_only_if_told(shell: Shell) -> None:
     }
     assert shell.json("keys", "show", key)["state"] == "revoked"
     assert shell.json("teams", "list") == []
+    assert shell.json("cache", "clear")["deleted"] == {"disk": 1}  # the other team's
     assert "there is no team 'red'" in shell.failure("teams", "delete", "red")
 
 
