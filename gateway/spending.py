@@ -139,7 +139,7 @@ class Spending:
 
     def _require_bound(self, call: Call, budgets: Sequence[Budget]) -> None:
         if self._settings.unbounded == "refuse" and any(budget.hard for budget in budgets):
-            reason = unbounded(call.body, call.chosen.model)
+            reason = unbounded(call.body, call.chosen.model, topped_up=True)
             if reason is not None:
                 raise CostUnbounded(
                     f"A budget applies, and what {call.model} may cost has no bound: {reason}."

@@ -55,12 +55,15 @@ def can_grow(body: JSON, model: Model) -> bool:
     )
 
 
-def unbounded(body: JSON, model: Model) -> str | None:
-    """Why `bound_nano_usd` is no upper bound; None if it is one."""
+def unbounded(body: JSON, model: Model, *, topped_up: bool = False) -> str | None:
+    """Why `bound_nano_usd` is no upper bound; None if it is one.
+
+    Of a stream that is `topped_up` if possible, nobody has to know the longest answer.
+    """
     if model.price is None:
         return "its price is not known"
     longest = model.max_completion_tokens or bound_completion_tokens(body, model)
-    if longest is None and not can_grow(body, model):
+    if longest is None and not (topped_up and can_grow(body, model)):
         return "its longest answer is not known; send max_tokens"
     if _asks_for(body, _PROVIDERS_OWN) or any(_own_tools(body)):
         return "tools that the provider runs cost what they will"
@@ -99,13 +102,15 @@ def cheaper(call: Call, targets: Iterable[Target]) -> list[Target]:
 
     Targets of other aliases are for errors of providers, not for want of money.
     """
-    here = None if unbounded(call.body, call.chosen.model) else _usually_held(call)
+    bounded = unbounded(call.body, call.chosen.model, topped_up=True) is None
+    here = _usually_held(call) if bounded else None
     found: list[Target] = []
     for target in targets:
-        if not target.fallback_on and unbounded(call.body, target.model) is None:
-            there = _usually_held(call.with_(target=target))
-            if here is None or (there is not None and there < here):
-                found.append(target)
+        if target.fallback_on or unbounded(call.body, target.model, topped_up=True):
+            continue
+        there = _usually_held(call.with_(target=target))
+        if here is None or (there is not None and there < here):
+            found.append(target)
     return found
 
 

@@ -27,12 +27,13 @@ def model(name: str, usd: float | None = 1e-6, **more: Any) -> str:
 
 CONFIG = "\n".join(
     [
-        provider("a", "m", "n", "cheap", "dear", "small", "blind", "tight", "unpriced"),
+        provider("a", "m", "n", "cheap", "dear", "small", "blind", "tight", "unpriced", "shown"),
         provider("b", "m", credentials={"second": "env:SECOND_KEY"}, rotate=["second"]),
         *(model(f"{name}") for name in ("a/m", "a/n", "a/tight", "b/m")),
         model("a/cheap", 1e-7),
         model("a/dear", 1e-4),
         model("a/blind", vision=False),
+        model("a/shown", hidden_reasoning=False),
         model("a/unpriced", None),
         model("a/small", context_window=300),
         table("models.plain", targets=["a/m"]),
@@ -60,7 +61,7 @@ CONFIG = "\n".join(
         table('limits.targets."a/tight"', rpm=1),
         table("retry", base_s=0.001, hedge_percentile=90.0),
         table("health", consecutive_failures=2, bench_s=100.0),
-        table("budgets", wait_s=0.0),
+        table("budgets", wait_s=0.0, reserve_output_tokens=100),
     ]
 )
 KEYS = [
@@ -182,6 +183,7 @@ CASES = [
     Case("target full", "tight", before=after(model="tight")),
     Case("within budget", key="rich"),
     Case("within budget, streamed", key="rich", body=STREAMED),
+    Case("within budget, to be topped up", "a/shown", key="rich", body=STREAMED),
     Case("spent before", key="rich", before=after(key="rich")),
     Case("soft budget", key="soft"),
     Case("over budget", "plain", "refused", "insufficient_quota", "poor"),

@@ -67,9 +67,12 @@ def test_a_models_largest_image_bounds_one_by_url() -> None:
 
 def test_a_stream_that_tops_up_needs_no_longest_answer() -> None:
     shown = target(price=price(), model={"hidden_reasoning": False}).model
-    assert unbounded(call(stream=True).body, shown) is None
-    assert unbounded(call().body, shown)
-    assert unbounded(call(stream=True, body={"reasoning_effort": "low"}).body, shown)
+    assert unbounded(call(stream=True).body, shown, topped_up=True) is None
+    assert unbounded(call(stream=True).body, shown)
+    assert unbounded(call().body, shown, topped_up=True)
+    for reasons in ({"reasoning_effort": "low"}, {"reasoning": {}}):
+        asked = call(stream=True, body=reasons)
+        assert unbounded(asked.body, shown, topped_up=True)
 
 
 def test_targets_are_compared_by_what_a_stream_holds_at_first() -> None:
