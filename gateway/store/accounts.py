@@ -21,15 +21,19 @@ from gateway.pricing import Price
 from gateway.store.budgets import hold, peek, spend, take_each, top_up
 from gateway.store.charges import (
     COST,
+    DURATION,
     INSERT_CALLS,
     INSERT_CHARGES,
     INSERT_PRICE,
+    OPENED_AT,
+    RECEIVED_AT,
     SETTLE_CHARGES,
     call_row,
     opened_row,
     settled_row,
 )
 from gateway.store.leases import LeaseLost, Leases, unix_ms
+from gateway.store.rollup.marks import mark
 from gateway.store.rows import Row
 from gateway.store.writer import FAULTS, Operation, Writer
 
@@ -195,6 +199,7 @@ class SqlAccounts:
             if price is not None:
                 db.execute(INSERT_PRICE, price)
         INSERT_CHARGES.execute(db, [(*row, owner) for row, _, _ in openings])
+        mark(db, [row[OPENED_AT] for row, _, _ in openings])
         return _GRANTED
 
     def _insert_budgeted(
@@ -226,6 +231,8 @@ def _peek(db: sqlite3.Connection, wanted: Sequence[Sequence[Reservation]]) -> li
 
 def _insert_calls(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
     INSERT_CALLS.execute(db, rows)
+    # One that replaces a swept row replaces it at the moment of its first attempt.
+    mark(db, [row[RECEIVED_AT] for row in rows], [row[DURATION] for row in rows])
 
 
 def _settling(settlement: Settlement) -> _Settling:

@@ -41,6 +41,11 @@ CALL_COLUMNS = (
     *("facts", "cache", "saved_nano_usd", "saved_tokens"),
 )
 
+OPENED_AT = _OPENED.index("opened_at_ms")
+RECEIVED_AT = CALL_COLUMNS.index("received_at_ms")
+DURATION = CALL_COLUMNS.index("duration_ms")
+"""Where the times stand in the rows of an intent and of a call."""
+
 _ASSIGNMENTS = ", ".join(f"{name} = v.{name}" for name in _SETTLED)
 _PLACEHOLDERS = ", ".join(f"{name} = ?" for name in _SETTLED)
 

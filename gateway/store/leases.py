@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.store.budgets import spend_bounds, spend_forgotten
 from gateway.store.charges import CALL_COLUMNS
+from gateway.store.rollup.marks import mark
 from gateway.store.writer import FAULTS, Operation, OperationRefused, Writer
 
 RENEW_S = 1.0
@@ -140,7 +141,8 @@ def _dead_owners(db: sqlite3.Connection, now_ms: int) -> list[str]:
 def _sweep_owner(db: sqlite3.Connection, owner: str, now_ms: int) -> int:
     alive_until = db.execute("SELECT lease_until_ms FROM processes WHERE id = ?", (owner,))
     since_ms = (alive_until.fetchone() or (now_ms,))[0] - _RECENT_MS
-    db.execute(_WRITE_LOST_CALLS, (owner, owner, since_ms))
+    lost_calls = db.execute(_WRITE_LOST_CALLS, (owner, owner, since_ms)).fetchall()
+    mark(db, [received_at_ms for (received_at_ms,) in lost_calls])
     spend_bounds(db, owner)
     lost = db.execute(
         "UPDATE charges SET state = 'lost', error = 'lost', settled_at_ms = ?, "
@@ -164,4 +166,5 @@ WHERE call_id IN (
 ) AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.call_id = charges.call_id)
 GROUP BY call_id
 ON CONFLICT (call_id) DO NOTHING
+RETURNING received_at_ms
 """  # noqa: S608 (the names are constants)

@@ -265,3 +265,21 @@ CREATE TABLE calls_days (
 )
 --sqlite: WITHOUT ROWID
 ;
+
+CREATE TABLE errors_quarters (
+    group_id BIGINT NOT NULL,
+    start_ms BIGINT NOT NULL,
+    calls BIGINT NOT NULL,
+    PRIMARY KEY (group_id, start_ms)
+)
+--sqlite: WITHOUT ROWID
+;
+
+CREATE TABLE errors_days (
+    group_id BIGINT NOT NULL,
+    start_ms BIGINT NOT NULL,
+    calls BIGINT NOT NULL,
+    PRIMARY KEY (group_id, start_ms)
+)
+--sqlite: WITHOUT ROWID
+;

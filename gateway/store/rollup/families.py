@@ -26,7 +26,9 @@ DIMENSIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """`dimensions` and `measures` are SQL over a row of `source`; measures are summed.
+    """`dimensions` and `measures` are SQL over a row of `source`; measures are summed. `rows` is
+    a condition: which rows count. A question may also name dimensions that no kind has: it is
+    answered from the rows, however many there are.
 
     The dimension `tag` is a JSON array in the source: a row counts for each of its tags.
     """
@@ -34,6 +36,7 @@ class Family:
     name: str
     source: str
     time: str
+    rows: str = "1 = 1"
     dimensions: Mapping[str, str]
     measures: Mapping[str, str]
     kinds: Mapping[str, tuple[str, ...]]
@@ -79,6 +82,7 @@ USAGE = Family(
         "provider": "provider",
         "model": "model",
         "tag": "tags",
+        "error": "error",
     },
     measures={
         "cost_nano_usd": "COALESCE(cost_nano_usd, 0)",
@@ -98,10 +102,8 @@ USAGE = Family(
         "model": ("asked_model",),
         "team": ("team",),
         "target": ("provider", "model"),
-        "key": ("key_id", "team"),
-        "full": ("key_id", "team", "asked_model", "provider", "model"),
         "tag": ("tag",),
-        "tag_key": ("tag", "key_id", "team"),
+        "full": ("key_id", "team", "asked_model", "provider", "model"),
     },
 )
 """What attempts used and cost."""
@@ -124,19 +126,25 @@ TARGETS = Family(
 UNKNOWN_MODEL = ""
 """What callers ask for and nobody has counts as one: they may invent any number of names."""
 
+_CALLER = {
+    "key_id": "key_id",
+    "team": "team",
+    "asked_model": (
+        f"CASE WHEN error = 'model_not_found' THEN '{UNKNOWN_MODEL}' ELSE asked_model END"
+    ),
+}
+
 CALLS = Family(
     name="calls",
     source="calls",
     time="received_at_ms",
     dimensions={
-        "key_id": "key_id",
-        "team": "team",
-        "asked_model": (
-            f"CASE WHEN error = 'model_not_found' THEN '{UNKNOWN_MODEL}' ELSE asked_model END"
-        ),
+        **_CALLER,
         "target": "target",
         "status": "status",
         "error": "error",
+        "cache": "cache",
+        "tag": "tags",
     },
     measures={
         "calls": "1",
@@ -158,11 +166,23 @@ CALLS = Family(
         "model": ("asked_model",),
         "team": ("team",),
         "target": ("target",),
-        "error": ("status", "error"),
-        "key": ("key_id", "team"),
-        "full": ("key_id", "team", "asked_model", "target", "status", "error"),
+        "full": ("key_id", "team", "asked_model"),
     },
 )
 """How calls went, what the cache did, and how long those took that went well."""
 
-FAMILIES = (USAGE, TARGETS, CALLS)
+ERRORS = Family(
+    name="errors",
+    source="calls",
+    time="received_at_ms",
+    rows="error IS NOT NULL",
+    dimensions={**_CALLER, "status": "status", "error": "error"},
+    measures={"calls": "1"},
+    kinds={
+        "error": ("status", "error"),
+        "full": ("key_id", "team", "asked_model", "status", "error"),
+    },
+)
+"""How calls failed."""
+
+FAMILIES = (USAGE, TARGETS, CALLS, ERRORS)
