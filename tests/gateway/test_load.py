@@ -61,3 +61,8 @@ def test_names_that_callers_make_up_do_not_fill_the_memory(load: Load, clock: Cl
     for number in range(5000):
         load.of(str(number)).answered(1.0, clock.now)
     assert len(load._figures) <= 4096
+
+
+def test_a_target_that_has_not_answered_yet_counts_as_fast(load: Load) -> None:
+    load.of("a").in_flight += 1
+    assert load.latency_s("a") == 0.0

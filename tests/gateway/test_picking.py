@@ -242,6 +242,16 @@ def test_a_prompts_beginning_is_what_counts(one: JSON, other: JSON, same: bool) 
     assert (len(found) == 1) is same
 
 
+def test_the_beginning_ends_with_the_first_message_of_the_users() -> None:
+    def prefix(*said: tuple[str, str]) -> str:
+        return prompt_prefix({"messages": [{"role": r, "content": text} for r, text in said]})
+
+    brief, hi = ("system", "Be brief."), ("user", "Hi")
+    assert prefix(hi, ("assistant", "Yes?"), ("user", "Why")) == prefix(hi) == "user\nHi"
+    assert prefix(brief, hi) == "system\nBe brief.\nuser\nHi"
+    assert prefix(brief, hi) != prefix(brief, ("user", "Ho"))
+
+
 def test_a_long_system_prompt_counts_alone() -> None:
     def prefix(question: str) -> str:
         system = {"role": "system", "content": "s" * PREFIX_CHARACTERS}

@@ -210,8 +210,8 @@ async def test_nobody_goes_past_those_who_wait(waiting: Callable[..., TargetLimi
     held = await asked.at(made(), A)
     order: list[str] = []
 
-    async def come(name: str, priority: int = 0) -> None:
-        of = made(key=replace(KEY, settings={"priority": priority}))
+    async def come(name: str, **settings: int) -> None:
+        of = made(key=replace(KEY, settings=settings))
         room = await asked.first(of, (A,), later())
         order.append(name)
         assert room.grant is not None
