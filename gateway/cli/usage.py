@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gateway import periods
 from gateway.cli.configuration import config_option, read
 from gateway.cli.database import reporting
 from gateway.cli.filters import filter_options, unix_ms
@@ -29,6 +31,13 @@ _TABLE = (
 )
 
 
+def _zone(_: click.Context, __: click.Parameter, name: str) -> tzinfo:
+    try:
+        return periods.zone(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -36,9 +45,11 @@ Examples:
   sluice usage --by day --by key --since 30d
   sluice usage --by team --since 2026-11-01 --until 2026-12-01 --format csv
   sluice usage --by target --model smart --json
+  sluice usage --by day --zone Europe/Berlin --since 30d
 
-Days are UTC. A cost leaves out attempts that are unpriced or still open, and has lost ones (their
-process died) at their upper bound; estimated means that a count is ours, not the provider's.
+Days and hours are UTC without --zone. An attempt with several tags counts for each of them. A cost
+leaves out attempts that are unpriced or still open, and has lost ones (their process died) at
+their upper bound; estimated means that a count is ours, not the provider's.
 """
 )
 @click.option(
@@ -48,6 +59,9 @@ process died) at their upper bound; estimated means that a count is ours, not th
     help="A row for each: of keys, teams, models as asked for, providers, … Repeatable.",
 )
 @filter_options
+@click.option(
+    "--zone", default="UTC", show_default=True, callback=_zone, help="Whose days and hours."
+)
 @click.option("--format", "how", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @config_option
@@ -58,6 +72,7 @@ def usage(
     key: str | None,
     team: str | None,
     model: str | None,
+    zone: tzinfo,
     how: Format,
     as_json: bool,
     config_path: Path,
@@ -74,7 +89,7 @@ def usage(
                 since_ms=unix_ms(since),
                 until_ms=unix_ms(until),
             )
-            found = await ledger.reports.usage(groups, where)
+            found = await ledger.reports.usage(groups, where, zone)
             total = await ledger.reports.usage((), where)
             rows = [_row(groups, row, ledger.keys) for row in found]
             return rows, [_row((), row, {}) for row in total]

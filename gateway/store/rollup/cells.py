@@ -137,7 +137,7 @@ def add_to(sums: dict[Any, list[int]], key: object, counts: Sequence[int]) -> No
 
 _STATEMENTS = {
     family.name: [(_by_kind(family), _read_kinds)]
-    + ([(_by_tags(family), _read_tags)] if "tag" in family.dimensions else [])
+    + ([(_by_tags(family), _read_tags)] if "tag" in family.kinds else [])
     for family in FAMILIES
 }
 
