@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
@@ -22,7 +23,7 @@ from gateway.config import Alias, Config
 from gateway.config import Cache as CacheSettings
 from gateway.exchange import Call
 from gateway.flight import Flight, Flights
-from gateway.sealing import DataKeys
+from gateway.sealing import DataKeys, preload
 from gateway.targets import ProviderEntry
 from gateway.trace import AttemptEnded, AttemptStarted
 
@@ -164,6 +165,8 @@ async def open_caching(
     elif settings.store == "redis" and redis is not None:
         behind = RedisStore(redis, time.time)
     seals = Seals(shared.data_keys) if settings.encrypt else None
+    if seals is not None:
+        await asyncio.to_thread(preload)
     for part in (behind, seals):  # what is being sealed is written before the rest is closed
         if part is not None:
             stack.push_async_callback(part.close)
