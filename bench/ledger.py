@@ -250,10 +250,9 @@ async def sum_up(path: Path, *, at_once: int = 96) -> int:
     steps = 0
     with closing(connect(path)) as db:
         writer = Writer(db, 60.0)
-        async with reading(path) as connection:
-            rollup = Rollup(writer, connection, lambda: "bench", lambda: 2 * END_MS, at_once)
-            while await rollup.step():
-                steps += 1
+        rollup = Rollup(writer, path, lambda: "bench", lambda: 2 * END_MS, at_once)
+        while await rollup.step():
+            steps += 1
         await writer.stop()
     return steps
 

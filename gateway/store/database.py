@@ -30,6 +30,7 @@ from gateway.store.managed import ManagedReader
 from gateway.store.masterkey import agreed_sealer
 from gateway.store.migrate import migrate, require_head
 from gateway.store.pepper import agreed_pepper
+from gateway.store.rollup.roll import Rollup
 from gateway.store.sqlite import connect, create_file, database_path, reading
 from gateway.store.writer import FAULTS, Writer
 
@@ -109,6 +110,7 @@ class Store:
         self.keyring = Keyring(reading, prepared.pepper, keys.max_stale_s, also=also)
         self.admin_key = AdminKey(reading, prepared.pepper)
         self.answers = SqlAnswers(self._writer, self.leases, reading, self.data_keys, clock)
+        self.rollup = Rollup(self._writer, prepared.path, self.leases.owner, clock)
         self.desk = Desk(prepared.path, prepared.pepper, prepared.sealer, clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
@@ -137,6 +139,7 @@ class Store:
                 asyncio.create_task(store.leases.run()),
                 asyncio.create_task(store.keyring.run()),
                 asyncio.create_task(store.answers.run()),
+                asyncio.create_task(store.rollup.run()),
                 asyncio.create_task(store.cache_stats.run()),
             ]
             store._stack = stack.pop_all()

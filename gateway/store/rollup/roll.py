@@ -12,13 +12,13 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
-
-import aiosqlite
 
 from gateway.store.leases import LeaseLost, unix_ms
 from gateway.store.rollup.cells import read_cells, replace_cells
 from gateway.store.rollup.marks import Mark, claim
+from gateway.store.sqlite import reading
 from gateway.store.writer import FAULTS, Operation, Writer
 
 SETTLED_MS = 15_000
@@ -40,13 +40,13 @@ class Rollup:
     def __init__(
         self,
         writer: Writer,
-        reading: aiosqlite.Connection,
+        path: Path,
         owner: Callable[[], str],
         clock: Callable[[], int] = unix_ms,
         at_once: int = AT_ONCE,
     ) -> None:
         self._writer = writer
-        self._reading = reading
+        self._path = path
         self._owner = owner
         self._clock = clock
         self._at_once = at_once
@@ -60,7 +60,8 @@ class Rollup:
         marks: list[Mark] = await self._writer.submit(self._claiming, (self._owner(), now_ms))
         if not marks:
             return 0
-        cells = await read_cells(self._reading, marks)
+        async with reading(self._path) as db:
+            cells = await read_cells(db, marks)
         request = (marks, cells, self._known)
         found: dict[str, int] = await self._writer.submit(self._replacing, request)
         if len(self._known) > _KNOWN_GROUPS:
