@@ -94,6 +94,12 @@ _FILTER: Mapping[str, Parameter] = {
     "model": Text(),
     "status": Whole(least=100, most=599),
     "error": Text(),
+    "failed": Flag(),
+    "provider": Text(),
+    "target": Text(),
+    "tag": Text(),
+    "cache": Text(choices=("hit", "coalesced", "miss", "bypass")),
+    "min_cost_nano_usd": Whole(),
 }
 
 

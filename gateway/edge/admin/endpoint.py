@@ -29,6 +29,7 @@ from gateway.store.budgetadmin import UnknownBudget
 from gateway.store.credentials import CredentialTaken, UnknownCredential
 from gateway.store.keyadmin import RevokedKey, UnknownKey
 from gateway.store.prices import PriceTaken, UnknownPrice
+from gateway.store.teamadmin import TeamInUse, UnknownTeam
 from gateway.wire.document import parse_document
 
 log = logging.getLogger("sluice")
@@ -49,6 +50,8 @@ _FAULTS: Sequence[tuple[type[Exception], type[SluiceError]]] = (
     (RevokedKey, Conflict),
     (UnknownKey, NotFound),
     (UnknownBudget, NotFound),
+    (UnknownTeam, NotFound),
+    (TeamInUse, Conflict),
     (UnknownCredential, NotFound),
     (CredentialTaken, Conflict),
     (UnknownPrice, NotFound),
@@ -106,14 +109,22 @@ async def _body(operation: Operation, scope: Scope, receive: Receive) -> object:
     return operation.body.read(parse_document(raw or b"{}"), "")
 
 
-def _known(error: Exception) -> SluiceError:
-    """What the operator is told. What nobody foresaw is logged."""
+def foreseen(error: Exception) -> SluiceError | None:
+    """What the operator is told of an error that the store defines; None of any other."""
     if isinstance(error, SluiceError):
         return error
     for kind, told in _FAULTS:
         if isinstance(error, kind):
             text = str(error)
             return told(f"{text[:1].upper()}{text[1:]}.")
+    return None
+
+
+def _known(error: Exception) -> SluiceError:
+    """What the operator is told. What nobody foresaw is logged."""
+    defined = foreseen(error)
+    if defined is not None:
+        return defined
     if isinstance(error, sqlite3.Error):
         log.warning("administration: %s", error)
         return Unavailable("The database cannot be used at the moment. Try again.")

@@ -9,12 +9,15 @@ from starlette.routing import Route
 
 from gateway.edge.admin.audit import Audit
 from gateway.edge.admin.budgets import Budgets
+from gateway.edge.admin.cache import Cache
 from gateway.edge.admin.calls import Calls
 from gateway.edge.admin.configuration import Configuration
 from gateway.edge.admin.endpoint import Endpoint
 from gateway.edge.admin.keys import Keys
+from gateway.edge.admin.live import LiveCalls
 from gateway.edge.admin.openapi import OpenAPI
 from gateway.edge.admin.operation import Operation
+from gateway.edge.admin.overview import OverviewPage
 from gateway.edge.admin.parts import AdminParts
 from gateway.edge.admin.prices import Prices
 from gateway.edge.admin.providers import Providers
@@ -22,6 +25,7 @@ from gateway.edge.admin.session import Session
 from gateway.edge.admin.status import Status
 from gateway.edge.admin.targets import Targets
 from gateway.edge.admin.teams import Teams
+from gateway.edge.admin.usage import Usage
 
 BASE = "/admin/v1"
 
@@ -39,7 +43,11 @@ def resources(parts: AdminParts) -> list[Resource]:
         Keys(parts),
         Teams(parts),
         Budgets(parts),
+        OverviewPage(parts),
+        Usage(parts),
+        LiveCalls(parts),
         Calls(parts),
+        Cache(parts),
         Providers(parts),
         Prices(parts),
         Targets(parts),

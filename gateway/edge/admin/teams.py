@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gateway.edge.admin.operation import Ask, Operation, page, page_of
 from gateway.edge.admin.parts import AdminParts
 from gateway.edge.admin.rights import BINDINGS, SETTING_CHANGES, SETTING_VALUES, require_known
-from gateway.edge.admin.shapes import JSON, Fields, Text, Whole
+from gateway.edge.admin.shapes import JSON, Fields, Flag, Many, Text, Whole
 from gateway.errors import Conflict, NotFound
 from gateway.store.administration import Administration
 
@@ -60,6 +60,15 @@ class Teams:
             answer=TEAM,
         )
 
+        yield Operation(
+            method="DELETE",
+            path="/teams/{name:path}",
+            summary="Delete a team. With keys that work only if `revoke_keys` says so.",
+            act=self.delete,
+            query={"revoke_keys": Flag()},
+            answer=Fields({"name": Text(), "deleted": Flag(), "revoked": Many(Text())}),
+        )
+
     async def list(self, ask: Ask) -> JSON:
         async with self._parts.desk.looking() as look:
             return page(await _teams(look))
@@ -83,6 +92,12 @@ class Teams:
             await _team(admin, ask.path["name"])  # a change makes no team
             await admin.keys.update_team(ask.path["name"], ask.body)
             return await _team(admin, ask.path["name"])
+
+    async def delete(self, ask: Ask) -> JSON:
+        name, revoke = ask.path["name"], ask.query.get("revoke_keys", False)
+        async with self._parts.desk.changing(ask.via) as admin:
+            revoked = await admin.teams.delete(name, revoke_keys=revoke)
+        return {"name": name, "deleted": True, "revoked": list(revoked)}
 
 
 async def _team(look: Administration, name: str) -> JSON:

@@ -112,7 +112,7 @@ class Gateway:
         """The answer's JSON, which is what the document says."""
         data = answer.json()
         document = await self.document()
-        described = operation_of(document, method, BASE + path)
+        described = operation_of(document, method, BASE + path.partition("?")[0])
         assert described is not None, f"{method} {path} is not in the document"
         told = described["responses"].get(
             str(answer.status_code), described["responses"]["default"]

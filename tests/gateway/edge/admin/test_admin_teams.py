@@ -24,6 +24,18 @@ async def test_a_team_is_made_changed_and_listed(gateway: Gateway) -> None:
     assert [team["name"] for team in (await gateway.get("/teams"))["data"]] == ["red"]
 
 
+async def test_a_team_is_deleted_with_its_keys_only_if_that_is_said(gateway: Gateway) -> None:
+    key = await gateway.post("/keys", {"name": "a", "team": "red"}, status=201)
+    in_use = await gateway.delete("/teams/red", status=409)
+    assert (in_use["error"]["code"], key["id"] in in_use["error"]["message"]) == ("conflict", True)
+    deleted = await gateway.delete("/teams/red?revoke_keys=true")
+    assert deleted == {"name": "red", "deleted": True, "revoked": [key["id"]]}
+    assert (await gateway.get(f"/keys/{key['id']}"))["state"] == "revoked"
+    assert (await gateway.get("/teams"))["data"] == []
+    assert (await gateway.delete("/teams/red", status=404))["error"]["code"] == "not_found"
+    assert (await gateway.get("/audit", object="red"))["data"][0]["action"] == "team.delete"
+
+
 async def test_a_teams_name_may_hold_a_slash(gateway: Gateway) -> None:
     await gateway.post("/teams", {"name": "lab/eu"}, status=201)
     assert (await gateway.get("/teams/lab%2Feu"))["name"] == "lab/eu"
@@ -79,9 +91,7 @@ async def test_a_budget_holds_when_it_is_answered(gateway: Gateway) -> None:
     body = {"scope": "key", "scope_value": key["id"], "period": "day", "limit_nano_usd": 0}
     await gateway.put("/budgets", body)
     refused = await gateway.chat(key["secret"])
-    assert (
-        refused.json()["error"]["code"] == "cost_unbounded"
-    )  # known at once, and echo has no price
+    assert refused.json()["error"]["code"] == "cost_unbounded"
 
 
 @pytest.mark.parametrize(

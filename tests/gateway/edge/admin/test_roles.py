@@ -15,6 +15,7 @@ import httpx
 import pytest
 from starlette.routing import Route
 
+from gateway.edge.admin import live
 from gateway.edge.admin.attempts import Attempts
 from gateway.edge.admin.routes import BASE
 from gateway.edge.admin.sessions import COOKIE
@@ -47,9 +48,15 @@ TABLE: Mapping[str, str] = {
     f"POST {BASE}/teams": OPERATOR,
     f"GET {BASE}/teams/{{name:path}}": OPERATOR,
     f"PATCH {BASE}/teams/{{name:path}}": OPERATOR,
+    f"DELETE {BASE}/teams/{{name:path}}": OPERATOR,
+    f"GET {BASE}/overview": OPERATOR,
+    f"GET {BASE}/usage": OPERATOR,
+    f"GET {BASE}/cache": OPERATOR,
+    f"POST {BASE}/cache/clear": OPERATOR,
     f"GET {BASE}/budgets": OPERATOR,
     f"PUT {BASE}/budgets": OPERATOR,
     f"DELETE {BASE}/budgets/{{id}}": OPERATOR,
+    f"GET {BASE}/calls/live": OPERATOR,
     f"GET {BASE}/calls": OPERATOR,
     f"GET {BASE}/calls/{{id}}": OPERATOR,
     f"GET {BASE}/providers": OPERATOR,
@@ -115,6 +122,7 @@ def routes(gateway: Gateway) -> Iterator[tuple[str, str]]:
 @pytest.fixture
 async def gateway(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
     monkeypatch.setattr(Attempts, "check", lambda self, address: None)  # we guess a lot here
+    monkeypatch.setattr(live, "LIFE_S", 0.0)  # else it would go on
     async with running(tmp_path, CONFIG) as gateway:
         yield gateway
 
