@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.cli import Hooks
@@ -14,10 +15,10 @@ def main() -> None:
     command_line(obj=Hooks(run_server=_run_server), prog_name="sluice")
 
 
-def _run_server(config: Config, config_path: Path, listen_fd: int | None) -> None:
+def _run_server(config: Config, config_path: Path, listen_fds: Sequence[int]) -> None:
     from gateway.serving import run_server
 
-    run_server(config, config_path, listen_fd)
+    run_server(config, config_path, listen_fds)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Server:
 
     host: str = "127.0.0.1"
     port: int = 8080
+    admin_port: int | None = None
+    admin_host: str | None = None
     workers: int = 1
     max_body_bytes: int = 32 * 1024 * 1024
     first_heartbeat_s: float = 45.0

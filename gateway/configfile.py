@@ -95,7 +95,7 @@ def _lines(path: Path, source: str, problems: Iterable[Problem]) -> list[str]:
 
 
 def _number_fault(path: tables.Path, value: float) -> str | None:
-    if path[-1] == "port" and not 0 <= value <= _HIGHEST_PORT:
+    if path[-1] in ("port", "admin_port") and not 0 <= value <= _HIGHEST_PORT:
         return f"must be between 0 and {_HIGHEST_PORT}"
     if path[-1] == "lease_s" and value < _SHORTEST_LEASE_S:
         return f"must be at least {_SHORTEST_LEASE_S}: a lease is renewed every second"
@@ -113,6 +113,7 @@ def _contradictions(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]
     # By name from the raw file: a provider with a fault of its own is still a known one.
     written = raw.get("providers")
     providers = list(written) if isinstance(written, Mapping) else []
+    yield from _server(config)
     yield from _database(config)
     yield from _cache(config)
     yield from _secrets(config)
@@ -126,6 +127,14 @@ def _contradictions(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]
         if kind not in RETRY_KINDS:
             message = f"unknown kind of error; {suggestion(kind, RETRY_KINDS)}"
             yield Problem(("retry", "rules", kind), message)
+
+
+def _server(config: Config) -> Iterator[Problem]:
+    server = config.server
+    if server.admin_port and server.admin_port == server.port:
+        yield Problem(("server", "admin_port"), "is the port of the calls; leave it out for that")
+    if server.admin_host is not None and server.admin_port is None:
+        yield Problem(("server", "admin_host"), "needs an admin_port")
 
 
 def _database(config: Config) -> Iterator[Problem]:

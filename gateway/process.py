@@ -10,16 +10,16 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
-from gateway.app import build_app
+from gateway.app import build_admin_app, build_app
 from gateway.cache.caching import Caching, Shared, open_caching
 from gateway.calllog import CallLog
 from gateway.config import Config
@@ -30,6 +30,7 @@ from gateway.edge.admin.routes import admin_routes
 from gateway.edge.chat import ChatCompletions
 from gateway.edge.explain import Explain
 from gateway.edge.pages import Live, MetricsPage, Models, Ready
+from gateway.edge.ports import ByPort
 from gateway.edge.visits import Visits
 from gateway.generation import Generations
 from gateway.health import Health
@@ -68,16 +69,19 @@ class Setting:
     build_path: BuildPath
     redis_url: str | None = None
     worker: bool = False
+    admin_port: int | None = None
 
 
-def run(setting: Setting, listener: socket.socket) -> None:
-    """Serve on `listener` until a signal ends it."""
+def run(setting: Setting, listeners: Sequence[socket.socket]) -> None:
+    """Serve until a signal ends it. A second listener is that of administration."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(setting, listener))
+        runner.run(_serve(setting, listeners))
 
 
-async def _serve(setting: Setting, listener: socket.socket) -> None:
+async def _serve(setting: Setting, listeners: Sequence[socket.socket]) -> None:
     visits = Visits()
+    if len(listeners) > 1:
+        setting = replace(setting, admin_port=listeners[1].getsockname()[1])
     async with application(setting, visits) as app:
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need not look at it again
@@ -85,7 +89,7 @@ async def _serve(setting: Setting, listener: socket.socket) -> None:
         server = Server(app, setting.config.server, visits, worker=setting.worker)
         if setting.worker:
             _end_with_parent()
-        await server.serve([listener])
+        await server.serve(list(listeners))
 
 
 def _end_with_parent() -> None:
@@ -164,29 +168,34 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
         await stack.enter_async_context(
             following(setting.config_path, generations, watch=not setting.worker)
         )
-        yield build_app(
+        operators = admin_routes(
+            AdminParts(
+                desk=store.desk,
+                admin_key=store.admin_key,
+                find=store.keyring.find,
+                generation=lambda: generations.current,
+                reload=partial(reload_all, generations, worker=setting.worker),
+                health=health,
+                visits=visits,
+                process=store.leases.owner,
+                healthy=store.healthy,
+                caching=workshop.caching,
+                redis=None if redis is None else lambda: redis.available,
+            )
+        )
+        public = build_app(
             chat=ChatCompletions(generations.handle, config, visits, metrics.refused),
             explain=Explain(generations.handle, config, visits, health, metrics.refused),
             models=Models(generations),
             live=Live(),
             ready=Ready(visits, {"database": store.healthy, "lanes": lanes.ready}),
             metrics=MetricsPage(metrics, config.server, store.admin_key.check),
-            admin=admin_routes(
-                AdminParts(
-                    desk=store.desk,
-                    admin_key=store.admin_key,
-                    find=store.keyring.find,
-                    generation=lambda: generations.current,
-                    reload=partial(reload_all, generations, worker=setting.worker),
-                    health=health,
-                    visits=visits,
-                    process=store.leases.owner,
-                    healthy=store.healthy,
-                    caching=workshop.caching,
-                    redis=None if redis is None else lambda: redis.available,
-                )
-            ),
+            admin=operators if setting.admin_port is None else (),
         )
+        if setting.admin_port is None:
+            yield public
+        else:
+            yield ByPort(setting.admin_port, build_admin_app(operators), public)
 
 
 def _read(path: Path) -> Config:

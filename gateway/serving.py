@@ -20,7 +20,7 @@ from typing import Any
 
 from gateway import metricfiles, process, telemetry
 from gateway.catalog import Catalog
-from gateway.config import Config
+from gateway.config import Config, Server
 from gateway.configfile import load
 from gateway.exchange import Handler, chain
 from gateway.generation import Admit
@@ -38,8 +38,8 @@ from policies import request_path
 from policies.keys import Keys
 
 
-def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None:
-    """Serve until a signal ends it. `listen_fd` is the parent's socket if this is a worker.
+def run_server(config: Config, config_path: Path, listen_fds: Sequence[int]) -> None:
+    """Serve until a signal ends it. `listen_fds` are the parent's sockets if this is a worker.
 
     Raises `ConfigError`, `StoreFault` or `OSError` for whatever stops the start.
     """
@@ -50,7 +50,7 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
     telemetry.require(config.telemetry, os.environ)
     redis = redis_url(config, os.environ, base_dir)
     prepared = prepare(config.database, config.keys, base_dir, encryption=config.encryption)
-    if redis is None and config.server.workers > 1 and listen_fd is None:
+    if redis is None and config.server.workers > 1 and not listen_fds:
         refuse_unshared(asyncio.run(_key_settings(prepared)))
     setting = process.Setting(
         config=config,
@@ -58,18 +58,18 @@ def run_server(config: Config, config_path: Path, listen_fd: int | None) -> None
         prepared=prepared,
         build_path=partial(_build_path, base_dir),
         redis_url=redis,
-        worker=listen_fd is not None,
+        worker=bool(listen_fds),
     )
-    if listen_fd is not None:
-        process.run(setting, socket.socket(fileno=listen_fd))
+    if listen_fds:
+        process.run(setting, [socket.socket(fileno=fd) for fd in listen_fds])
         return
-    listener = listen(config.server.host, config.server.port)
+    listeners = _listen(config.server)
     on = [state.name for state in states if state.entry is not None]
-    _greet(setting, listener.getsockname()[1], on)
+    _greet(setting, [listener.getsockname()[1] for listener in listeners], on)
     if config.server.workers == 1:
-        process.run(setting, listener)
+        process.run(setting, listeners)
     else:
-        sys.exit(_supervise(config.server.workers, listener, config_path))
+        sys.exit(_supervise(config.server.workers, listeners, config_path))
 
 
 def _checked(path: Path) -> None:
@@ -87,13 +87,21 @@ def _build_path(base_dir: Path, parts: Parts, lanes: Handler) -> tuple[Handler, 
     return chain(path, lanes), keys.admit
 
 
-def _greet(setting: process.Setting, port: int, providers: Sequence[str]) -> None:
+def _listen(settings: Server) -> list[socket.socket]:
+    """The socket for calls, and the one for administration where that is asked for."""
+    listeners = [listen(settings.host, settings.port)]
+    if settings.admin_port is not None:
+        listeners.append(listen(settings.admin_host or settings.host, settings.admin_port))
+    return listeners
+
+
+def _greet(setting: process.Setting, ports: Sequence[int], providers: Sequence[str]) -> None:
     """Make the first keys where there are none, and say where the gateway is."""
     first = asyncio.run(_first_keys(setting.prepared))
     welcome(
         sys.stdout,
         host=setting.config.server.host,
-        port=port,
+        ports=ports,
         providers=providers,
         first=first,
         home=setting.prepared.path.parent,
@@ -113,21 +121,22 @@ async def _first_keys(prepared: Prepared) -> FirstKeys:
         return await admin.admin_key.first_keys(os.environ.get("SLUICE_ADMIN_KEY") or None)
 
 
-def _supervise(workers: int, listener: socket.socket, config_path: Path) -> int:
-    """Workers are this very command with the socket handed down.
+def _supervise(workers: int, listeners: Sequence[socket.socket], config_path: Path) -> int:
+    """Workers are this very command with the sockets handed down.
 
     Their standard input is a pipe from this process, which tells them when it is gone. What they
     count is in files of a directory that is removed after them.
     """
-    fd = listener.fileno()
-    command = [sys.executable, "-m", "gateway", *sys.argv[1:], "--listen-fd", str(fd)]
+    fds = [listener.fileno() for listener in listeners]
+    handed = (f"--listen-fd={fd}" for fd in fds)
+    command = [sys.executable, "-m", "gateway", *sys.argv[1:], *handed]
     reloads = Reloads(config_path, partial(_checked, config_path))
     with TemporaryDirectory(prefix="sluice-metrics-") as metrics:
         environ = {**os.environ, metricfiles.VARIABLE: metrics}
 
         def start() -> subprocess.Popen[bytes]:
             return subprocess.Popen(  # noqa: S603 - our own command line
-                command, pass_fds=[fd], stdin=subprocess.PIPE, env=environ
+                command, pass_fds=fds, stdin=subprocess.PIPE, env=environ
             )
 
         bury = partial(metricfiles.bury, Path(metrics))

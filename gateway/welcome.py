@@ -18,11 +18,21 @@ _BODY = '{"model": "echo", "messages": [{"role": "user", "content": "Hello, Slui
 
 
 def welcome(
-    out: TextIO, *, host: str, port: int, providers: Sequence[str], first: FirstKeys, home: Path
+    out: TextIO,
+    *,
+    host: str,
+    ports: Sequence[int],
+    providers: Sequence[str],
+    first: FirstKeys,
+    home: Path,
 ) -> None:
-    """Print the greeting of a start. `home` is the directory for the file of secrets."""
-    url = f"http://{_reachable(host)}:{port}"
-    lines = [f"Sluice listens on {url}", f"Providers: {', '.join(providers)}"]
+    """Print the greeting of a start. `home` is the directory for the file of secrets.
+
+    A second port is that of administration.
+    """
+    url = f"http://{_reachable(host)}:{ports[0]}"
+    lines = [f"Sluice listens on {url}", *(f"Administration: port {port}" for port in ports[1:])]
+    lines.append(f"Providers: {', '.join(providers)}")
     if first.key or first.admin_secret:
         lines += _keys_on_terminal(first) if out.isatty() else _keys_in_file(first, home)
     if first.key:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from gateway.config import Config
 class Hooks:
     """Passed as `main(obj=Hooks(...))`.
 
-    `run_server(config, config_path, listen_fd)` returns when the server has ended. `listen_fd` is
-    the parent's socket where this process is one of several workers. Whatever stops the start may
-    be a `ConfigError`, a `StoreFault` or an `OSError`, and is reported as one line.
+    `run_server(config, config_path, listen_fds)` returns when the server has ended. `listen_fds`
+    are the parent's sockets where this process is one of several workers. Whatever stops the start
+    may be a `ConfigError`, a `StoreFault` or an `OSError`, and is reported as one line.
     """
 
-    run_server: Callable[[Config, Path, int | None], None]
+    run_server: Callable[[Config, Path, Sequence[int]], None]

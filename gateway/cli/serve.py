@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,12 @@ Examples:
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes any free port.")
 @click.option("--workers", type=click.IntRange(min=1), help="The number of processes.")
 @click.option("--log", type=click.Choice(["json", "off"]), help="The log of calls.")
-@click.option("--listen-fd", type=int, hidden=True)
+@click.option("--listen-fd", "listen_fds", type=int, multiple=True, hidden=True)
 @click.pass_obj
-def serve(hooks: Hooks, /, config_path: Path, listen_fd: int | None, **given: Any) -> None:
+def serve(hooks: Hooks, /, config_path: Path, listen_fds: Sequence[int], **given: Any) -> None:
     """Start the gateway. An option wins over the configuration file's [server] table."""
     config = read(config_path)
     overrides = {name: value for name, value in given.items() if value is not None}
     server = replace(config.server, **overrides)
     with named_after(config_path):
-        hooks.run_server(replace(config, server=server), config_path, listen_fd)
+        hooks.run_server(replace(config, server=server), config_path, listen_fds)

@@ -58,8 +58,8 @@ def test_misuse_is_one_line_and_code_2(shell: Shell, arguments: list[str], line:
 
 def test_serve_hands_the_configuration_to_the_server(shell: Shell) -> None:
     shell.run("serve", "--port", "9000", "--host", "0.0.0.0", "--workers", "2")  # noqa: S104
-    ((config, path, listen_fd),) = shell.started
-    assert (path, listen_fd) == (shell.path, None)
+    ((config, path, listen_fds),) = shell.started
+    assert (path, listen_fds) == (shell.path, ())
     assert (config.server.port, config.server.host, config.server.workers) == (9000, "0.0.0.0", 2)  # noqa: S104
     assert config.server.log == "json"
     assert list(config.providers) == ["echo", "openai"]
