@@ -47,6 +47,29 @@ def test_a_share_of_errors_opens_it_from_enough_attempts_on(attempts: int, opens
     assert (breaker.state(0.0) == "benched") is opens
 
 
+@pytest.mark.parametrize(("failures", "opens"), [(1, False), (19, False), (20, True)])
+def test_a_smaller_share_does_not(failures: int, opens: bool) -> None:
+    breaker = Breaker(NEVER_IN_A_ROW, 0.0)
+    for _ in range(20):
+        breaker.succeeded(0.0, 0)
+    for _ in range(failures):
+        assert breaker.state(0.0) == "closed"
+        breaker.failed(0.0, 0)
+    assert (breaker.state(0.0) == "benched") is opens
+
+
+@pytest.mark.parametrize("times", [[4.0] * 9, [4.0] * 4 + [14.0] * 5])
+def test_attempts_are_counted_from_nothing_after_a_bench(times: list[float]) -> None:
+    breaker = Breaker(NEVER_IN_A_ROW, 0.0)
+    breaker.trip(0.0)
+    breaker.succeeded(4.0, breaker.epoch)
+    for now in times:
+        breaker.failed(now, breaker.epoch)
+    assert breaker.state(times[-1]) == "closed"
+    breaker.failed(times[-1], breaker.epoch)
+    assert breaker.state(times[-1]) == "benched"
+
+
 def test_failures_older_than_the_window_are_forgotten() -> None:
     breaker = Breaker(NEVER_IN_A_ROW, 0.0)
     for _ in range(9):
@@ -97,6 +120,13 @@ def test_a_long_recovery_is_a_new_beginning() -> None:
     breaker.succeeded(4.0, breaker.epoch)
     breaker.trip(34.0)
     assert breaker.until == 38.0
+
+
+def test_a_new_beginning_is_as_short_as_the_first() -> None:
+    breaker = opened(replace(RULES, bench_s=0.5))
+    breaker.succeeded(1.0, breaker.epoch)
+    breaker.trip(31.0)
+    assert breaker.until == 31.5
 
 
 def test_nothing_shortens_a_bench() -> None:

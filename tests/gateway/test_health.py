@@ -189,6 +189,24 @@ def test_a_success_between_failures_counts(world: World) -> None:
     assert world.health.usable(A)
 
 
+async def test_a_stream_that_ends_well_counts_as_a_success(world: World) -> None:
+    for _ in range(5):
+        world.fails(ServerError("x"))
+        assert world.health.usable(A)
+        _ = [events async for events in world.streams([text_event("a")])]
+
+
+def test_a_target_is_benched_since_the_later_of_its_benches(world: World) -> None:
+    world.fails(ServerError("x"))
+    assert world.health.benched_at(A) == math.inf, "one failure benches nobody"
+    world.clock.now += 1
+    world.fails(ProviderAuthentication("x"))
+    assert world.health.benched_at(A) == world.clock.now
+    world.clock.now += 1
+    world.fails(ServerError("x"))
+    assert world.health.benched_at(A) == world.clock.now
+
+
 def test_the_first_that_was_benched_is_known(world: World) -> None:
     assert world.health.benched_at(A) == math.inf
     for at in (B, A):
