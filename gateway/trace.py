@@ -184,13 +184,17 @@ class Stopped(Fact):
 
 
 class Trace:
-    """What the path has learned, in order: ledger row, headers and log line are views of it."""
+    """What the path has learned, in order: ledger row, headers and log line are views of it.
 
-    __slots__ = ("_began", "facts")
+    Facts are asked for by their own class, not by one that it is derived from.
+    """
+
+    __slots__ = ("_began", "_newest", "facts")
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self.facts: list[Fact] = []
+        self._newest: dict[type[Fact], Any] = {}  # a view of a call asks for a dozen kinds
 
     def begin(self) -> None:
         """The request is here whole: how long its client took to send it is no time of ours."""
@@ -202,6 +206,7 @@ class Trace:
 
     def add(self, fact: Fact) -> None:
         self.facts.append(fact)
+        self._newest[type(fact)] = fact
 
     def branch(self) -> Trace:
         """An empty one of the same beginning, for what runs beside others; `join` adds it."""
@@ -212,13 +217,12 @@ class Trace:
     def join(self, branch: Trace) -> None:
         """Add all that a branch knows."""
         self.facts += branch.facts
+        self._newest |= branch._newest
 
     def last(self, kind: type[F]) -> F | None:
         """The newest fact of a kind, or None."""
-        for fact in reversed(self.facts):
-            if isinstance(fact, kind):
-                return fact
-        return None
+        fact: F | None = self._newest.get(kind)
+        return fact
 
     def describe(self) -> list[JSON]:
         """All facts as they may be stored and shown."""
@@ -226,4 +230,6 @@ class Trace:
 
     def all(self, kind: type[F]) -> list[F]:
         """All facts of a kind, oldest first."""
+        if kind not in self._newest:
+            return []
         return [fact for fact in self.facts if isinstance(fact, kind)]
