@@ -67,9 +67,11 @@ class Desk:
             except TimeoutError:
                 raise Unavailable("The report took too long. Ask for a shorter period.") from None
             finally:
-                # A reader that was cancelled leaves its statement running in the thread.
+                # Who was cancelled left a statement running in the thread, or a snapshot open. What
+                # the next one asks comes after the end of both.
                 await db.interrupt()
                 self._idle.append(db)
+                await db.rollback()
 
     async def aclose(self) -> None:
         await self._stack.aclose()

@@ -69,3 +69,11 @@ async def test_a_look_changes_nothing(desk: Desk) -> None:
     async with desk.looking() as look:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             await look.keys.create(KeyDraft(name="a"))
+
+
+async def test_what_a_look_leaves_open_is_closed(desk: Desk) -> None:
+    for _ in range(4):  # more often than there are readers
+        async with desk.looking() as look:
+            await look.db.execute("BEGIN")
+    async with desk.looking() as look:
+        assert not look.db.in_transaction
