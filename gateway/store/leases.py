@@ -6,6 +6,9 @@ order, with a charge it could not settle): the charge is `lost` and costs its bo
 removes the owner's row in the same transaction, so it happens once, and an owner that was only
 stopped finds its lease gone when it wakes up: it takes a new id for new charges, and its old ones
 are no longer `open` for it to settle.
+
+Leases are times of day, which all machines share. Where that jumps forward (it was set, or the
+machine slept), every lease looks run out until its owner renews it: nobody is swept meanwhile.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from gateway.store.rollup.marks import mark
 from gateway.store.writer import FAULTS, Operation, OperationRefused, Writer
 
 RENEW_S = 1.0
+PATIENCE = 3
+"""Renewals without a sweep after a jump of the clock: the others have renewed by then."""
 _RECENT_MS = 3_600_000
 """Calls that may miss their row began at most this long before their process died."""
 
@@ -42,10 +47,19 @@ class LeaseLost(OperationRefused):
 class Leases:
     """This process's lease, and the sweep of others'."""
 
-    def __init__(self, writer: Writer, lease_s: float, clock: Callable[[], int] = unix_ms) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        lease_s: float,
+        clock: Callable[[], int] = unix_ms,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._writer = writer
         self._lease_ms = int(lease_s * 1000)
         self._clock = clock
+        self._monotonic = monotonic
+        self._offset_ms = self._offset_now_ms()
+        self._patience = 0
         self._started_ms = clock()
         self._id = secrets.token_hex(8)
         self._until_ms = 0
@@ -86,11 +100,21 @@ class Leases:
         """Renew and sweep, for ever."""
         while True:
             try:
-                # Together: both ride in one batch.
-                await asyncio.gather(self.renew(), self.sweep())
+                await self.turn()
             except (*FAULTS, TimeoutError) as error:
                 _log.warning("lease not renewed: %s", error)
             await asyncio.sleep(RENEW_S)
+
+    async def turn(self) -> None:
+        """Renew, and sweep unless the clock has just jumped. Raises a fault of the writer's."""
+        if self._jumped():
+            _log.warning("the clock has jumped forward: no charge is swept for a moment")
+            self._patience = PATIENCE
+        if self._patience:
+            self._patience -= 1
+            await self.renew()
+        else:
+            await asyncio.gather(self.renew(), self.sweep())  # both ride in one batch
 
     async def leave(self) -> None:
         """Give the lease up, at the end. What is still open then is swept by others."""
@@ -102,6 +126,14 @@ class Leases:
         request = (self._id, secrets.token_hex(8), until_ms)
         self._id = await self._writer.submit(self._renewal, request)
         self._until_ms = until_ms
+
+    def _jumped(self) -> bool:
+        """Has the time of day run ahead of the time that has passed, by much of a lease?"""
+        before, self._offset_ms = self._offset_ms, self._offset_now_ms()
+        return self._offset_ms - before > self._lease_ms / 2
+
+    def _offset_now_ms(self) -> int:
+        return self._clock() - int(self._monotonic() * 1000)
 
     # ---------------------------------------------------------- in the writer's thread
 

@@ -31,14 +31,29 @@ class Process:
     accounts: SqlAccounts
 
 
+class Passing:
+    """Seconds that pass, whatever the time of day is set to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
 Start = Callable[[], Awaitable[Process]]
 
 
 @pytest.fixture
-def start(open_writer: OpenWriter, clock: Clock) -> Start:
+def passing() -> Passing:
+    return Passing()
+
+
+@pytest.fixture
+def start(open_writer: OpenWriter, clock: Clock, passing: Passing) -> Start:
     async def start_one() -> Process:
         writer = await open_writer()
-        leases = Leases(writer, 5.0, clock)
+        leases = Leases(writer, 5.0, clock, passing)
         await leases.renew()
         return Process(writer, leases, SqlAccounts(writer, leases, clock))
 
@@ -176,7 +191,7 @@ async def test_a_failed_commit_puts_the_lease_in_doubt(
 
 
 async def test_leases_are_renewed_and_others_swept_without_being_asked(
-    start: Start, clock: Clock, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    start: Start, clock: Clock, passing: Passing, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases_module, "RENEW_S", 0.01)
     dead, survivor = await start(), await start()
@@ -186,6 +201,45 @@ async def test_leases_are_renewed_and_others_swept_without_being_asked(
     await asyncio.sleep(0.1)  # a failed renewal does not end it
     rows.execute("ROLLBACK")
     clock.now_ms += 5_000
+    passing.now_s += 5.0
     await until(lambda: survivor.leases.swept == 1)
     assert survivor.leases.owner()
     task.cancel()
+
+
+async def test_nobody_is_swept_because_the_clock_was_set_forward(
+    start: Start, clock: Clock, passing: Passing
+) -> None:
+    living, other = await start(), await start()
+    await living.accounts.open(intent())
+    clock.now_ms += 3_600_000
+    for _ in range(10):  # whoever takes the first turn, both have their leases after it
+        await other.leases.turn()
+        await living.leases.turn()
+        clock.now_ms += 1_000
+        passing.now_s += 1.0
+    assert (living.leases.swept, other.leases.swept) == (0, 0)
+
+
+async def test_after_a_jump_of_the_clock_the_dead_are_swept_a_moment_later(
+    start: Start, clock: Clock, passing: Passing
+) -> None:
+    dead, survivor = await start(), await start()
+    await dead.accounts.open(intent())
+    clock.now_ms += 3_600_000
+    turns = 0
+    while not survivor.leases.swept:
+        await survivor.leases.turn()
+        turns += 1
+    assert turns == leases_module.PATIENCE + 1
+
+
+async def test_a_process_that_was_held_up_is_no_jump_of_the_clock(
+    start: Start, clock: Clock, passing: Passing
+) -> None:
+    dead, survivor = await start(), await start()
+    await dead.accounts.open(intent())
+    clock.now_ms += 60_000
+    passing.now_s += 60.0
+    await survivor.leases.turn()
+    assert survivor.leases.swept == 1
