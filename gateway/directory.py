@@ -261,7 +261,9 @@ class Directory:
         known = [alias for alias in self._aliases if key.allows(alias)]
         async for entry, model in self._allowed(key):
             known.append(f"{entry.provider.name}/{model}" if slash else model)
-        near = get_close_matches(name, known, n=3) if len(name) <= _LONGEST_GUESSED else []
+        near: list[str] = []
+        if len(name) <= _LONGEST_GUESSED:  # milliseconds, where there are thousands to compare
+            near = await asyncio.to_thread(get_close_matches, name, known, n=3)
         hint = f" Did you mean {' or '.join(map(_shown, dict.fromkeys(near)))}?" if near else ""
         if slash and rest and first not in self._providers:
             return ProviderNotFound(f"No provider is called {_shown(first)}.{hint}")
