@@ -26,10 +26,9 @@ from gateway.store.charges import CALL_COLUMNS, COUNTS
 from gateway.store.migrate import migrate
 from gateway.store.reports import Filter, Reports
 from gateway.store.rollup.bins import BinName
-from gateway.store.rollup.roll import Rollup
+from gateway.store.rollup.roll import catch_up
 from gateway.store.rollup.sums import extent
 from gateway.store.sqlite import connect, create_file, reading
-from gateway.store.writer import Writer
 
 DAY_MS = 86_400_000
 END_MS = 20_400 * DAY_MS  # 2025-11-08
@@ -245,18 +244,6 @@ def _insert(table: str, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
 
 
-async def sum_up(path: Path, *, at_once: int = 96) -> int:
-    """Sum up all that is there; in how many steps."""
-    steps = 0
-    with closing(connect(path)) as db:
-        writer = Writer(db, 60.0)
-        rollup = Rollup(writer, path, lambda: "bench", lambda: 2 * END_MS, at_once)
-        while await rollup.step():
-            steps += 1
-        await writer.stop()
-    return steps
-
-
 Ask = Callable[[Reports], Awaitable[Any]]
 
 
@@ -362,7 +349,7 @@ def main() -> None:
         )
         print(f"made {chosen.calls} calls in {time.perf_counter() - began:.0f} s")
         began = time.perf_counter()
-        steps = asyncio.run(sum_up(chosen.database))
+        steps = asyncio.run(catch_up(chosen.database, at_once=96))
         print(f"summed up in {steps} steps, {time.perf_counter() - began:.0f} s")
     print("| page | first (ms) | again (ms) |\n|---|---|---|")
     for name, (first, again) in asyncio.run(measure(chosen.database)).items():

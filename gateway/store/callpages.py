@@ -20,10 +20,12 @@ from gateway.store.filters import Filter, call_conditions
 from gateway.store.rollup.families import CALLS, ERRORS, QUARTER_MS, UNKNOWN_MODEL, Family
 from gateway.store.rollup.sums import Value, conditions, snapshot
 
-LOOK_AT = 100_000
+LOOK_AT = 40_000
 MOST = 10_000
 """The longest page."""
-_CHUNKS = (2_000, 20_000)
+_FIRST_CHUNK = 2_000
+_CHUNK = 20_000
+_MOST_CHUNKS = 100
 
 _Position = tuple[int, str]
 
@@ -95,7 +97,7 @@ class _Search:
         self._db = db
         self._where = where
         self._since = since
-        self._base, self._base_values = _base(where, since)
+        self._base, self._base_values = _base(where)
         self._fits, self._fits_values = call_conditions(where)
         if where.min_cost_nano_usd is not None:
             self._fits += f" AND {_COST}"
@@ -105,71 +107,73 @@ class _Search:
     async def find(self, position: _Position, wanted: int, look_at: int) -> list[str]:
         """The ids of the next calls that fit, if there are any within so many calls."""
         ids: list[str] = []
-        chunk, following = _CHUNKS
-        at: _Position | None = position
-        while at is not None:
-            chunk = min(max(chunk, wanted), look_at)
-            ids += await self._fitting(at, chunk, wanted - len(ids))
+        at, since, chunk = position, self._since, min(max(_FIRST_CHUNK, wanted), look_at)
+        for _ in range(_MOST_CHUNKS):
+            ids += await self._fitting(at, since, chunk, wanted - len(ids))
             if len(ids) >= wanted:
                 return ids
-            at = await self._end_of(at, chunk)
-            look_at -= chunk
-            if at is not None and look_at <= 0:
-                self.stopped = at
+            end = await self._end_of(at, since, chunk)
+            if end is None and since <= self._since:
                 return ids
-            if at is not None:
-                at = await self._skip(at)
-            chunk = following
+            at = end or (since, "")
+            look_at -= chunk if end else 0
+            if look_at <= 0:
+                break
+            following = await self._skip(at)
+            if following is None:
+                return ids
+            at, since = following
+            chunk = min(max(_CHUNK, wanted), look_at)
+        self.stopped = at
         return ids
 
-    async def _fitting(self, before: _Position, chunk: int, wanted: int) -> list[str]:
+    async def _fitting(self, before: _Position, since: int, chunk: int, wanted: int) -> list[str]:
         # Only what the conditions need: `facts` may be long.
         text = (
             f"SELECT call_id FROM (SELECT {_LOOKED_AT} FROM calls "  # noqa: S608
-            f"WHERE {self._base} AND (received_at_ms, call_id) < (?, ?) {_NEWEST_FIRST} LIMIT ?"
+            f"WHERE {self._base} AND {_BETWEEN} {_NEWEST_FIRST} LIMIT ?"
             f") AS looked_at WHERE {self._fits} {_NEWEST_FIRST} LIMIT ?"
         )
-        parameters = (*self._base_values, *before, chunk, *self._fits_values, wanted)
+        values = (*self._base_values, since, *before)
+        parameters = (*values, chunk, *self._fits_values, wanted)
         async with self._db.execute(text, parameters) as rows:
             return [call_id for (call_id,) in await rows.fetchall()]
 
-    async def _end_of(self, before: _Position, chunk: int) -> _Position | None:
-        """The last call of a chunk; None: it was the last one of all."""
+    async def _end_of(self, before: _Position, since: int, chunk: int) -> _Position | None:
+        """The last call of a chunk; None: there are no more since then."""
         text = (
             f"SELECT received_at_ms, call_id FROM calls WHERE {self._base} "  # noqa: S608
-            f"AND (received_at_ms, call_id) < (?, ?) {_NEWEST_FIRST} LIMIT 1 OFFSET ?"
+            f"AND {_BETWEEN} {_NEWEST_FIRST} LIMIT 1 OFFSET ?"
         )
-        async with self._db.execute(text, (*self._base_values, *before, chunk - 1)) as rows:
+        parameters = (*self._base_values, since, *before, chunk - 1)
+        async with self._db.execute(text, parameters) as rows:
             row = await rows.fetchone()
         return (row[0], row[1]) if row else None
 
-    async def _skip(self, at: _Position) -> _Position | None:
-        """The same position, or the end of an earlier quarter hour if none until there fits."""
-        start_ms = await next_quarter(self._db, self._where, at[0])
-        if start_ms is None or start_ms + QUARTER_MS <= self._since:
+    async def _skip(self, at: _Position) -> tuple[_Position, int] | None:
+        """Where to go on, and how far back from there at first; None: nothing more fits."""
+        at_ms = at[0] if at[1] else at[0] - 1
+        found = await next_stretch(self._db, self._where, at_ms)
+        if found is None or found[1] <= self._since:
             return None
-        return min(at, (start_ms + QUARTER_MS, ""))
+        return min(at, (found[1], "")), max(found[0], self._since)
 
 
+_BETWEEN = "received_at_ms >= ? AND (received_at_ms, call_id) < (?, ?)"
 _LOOKED_AT = (
     "call_id, received_at_ms, key_id, team, tags, asked_model, target, status, error, cache"
 )
 
 
-def _base(where: Filter, since: int) -> tuple[str, tuple[Value, ...]]:
-    """What an index finds. Every answer but 200 has an error."""
-    parts, values = ["received_at_ms >= ?"], [since]
-    found: list[Value] = [*values]
-    if where.key is not None:
-        parts.insert(0, "key_id = ?")
-        found.insert(0, where.key)
+def _base(where: Filter) -> tuple[str, tuple[Value, ...]]:
+    """What one index finds: failures, the calls of a key, or all of a stretch of time."""
     if fails(where):
-        parts.append("error IS NOT NULL")
-    return " AND ".join(parts), tuple(found)
+        return "error IS NOT NULL", ()
+    return ("key_id = ?", (where.key,)) if where.key is not None else ("1 = 1", ())
 
 
 def fails(where: Filter) -> bool:
-    """Can only calls with an error fit?"""
+    """Can only calls with an error fit? Every answer but 200 has one."""
     return where.failed or where.error is not None or where.status not in (None, 200)
 
 
@@ -178,27 +182,40 @@ def fails(where: Filter) -> bool:
 _CACHE_MEASURES = {"hit": "hits", "coalesced": "coalesced", "miss": "misses", "bypass": "bypassed"}
 
 
-async def next_quarter(db: aiosqlite.Connection, where: Filter, at_ms: int) -> int | None:
-    """The latest quarter hour up to a moment that may have calls that fit; None: there is none."""
+async def next_stretch(
+    db: aiosqlite.Connection, where: Filter, at_ms: int
+) -> tuple[int, int] | None:
+    """From when until when, up to a moment, calls may be that fit; None: nowhere.
+
+    What is not summed up yet is one stretch; of what is, a quarter hour with a match is one, or
+    all of it where the sums do not tell.
+    """
     async with db.execute("SELECT until_ms FROM rollup_state") as rows:
         ((until_ms,),) = await rows.fetchall()
     if at_ms >= until_ms:
-        return at_ms - at_ms % QUARTER_MS
+        return until_ms, at_ms + 1
+    if not _tells(where):
+        return 0, at_ms + 1
     text, parameters = _latest(where, at_ms)
     async with db.execute(text, parameters) as rows:
         ((summed,),) = await rows.fetchall()
     marks = "SELECT MAX(start_ms) FROM rollup_marks WHERE start_ms <= ?"
     async with db.execute(marks, (at_ms,)) as rows:
         ((marked,),) = await rows.fetchall()
-    return max((start for start in (summed, marked) if start is not None), default=None)
+    start_ms = max((start for start in (summed, marked) if start is not None), default=None)
+    return None if start_ms is None else (start_ms, start_ms + QUARTER_MS)
+
+
+def _tells(where: Filter) -> bool:
+    """Can the sums tell of a quarter hour that nothing in it fits?"""
+    family = ERRORS if fails(where) else CALLS
+    return bool(_named(where, family)) or (family is CALLS and where.cache is not None)
 
 
 def _latest(where: Filter, at_ms: int) -> tuple[str, tuple[Value, ...]]:
     family: Family = ERRORS if fails(where) else CALLS
     named = _named(where, family)
-    kind = family.kind_for(named) or "total"
-    if family.kind_for(named) is None:
-        named = {}
+    kind = str(family.kind_for(named))
     wanted, values = conditions({name: f"grouped.{name}" for name in named}, named)
     measure = _CACHE_MEASURES.get(where.cache or "", "calls") if family is CALLS else "calls"
     text = (

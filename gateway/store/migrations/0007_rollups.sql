@@ -11,7 +11,7 @@ ALTER TABLE calls ADD COLUMN saved_tokens BIGINT;
 CREATE INDEX calls_failed ON calls (received_at_ms, call_id) WHERE error IS NOT NULL;
 
 -- One row. All quarter hours before `until_ms` are summed up, but for those with a mark. Before
--- `pruned_ms` the rows themselves are gone. `owner` is the process that sums up.
+-- `pruned_ms` only the sums count, and the rows are deleted. `owner` is the process that sums up.
 CREATE TABLE rollup_state (
     until_ms BIGINT NOT NULL,
     pruned_ms BIGINT NOT NULL,

@@ -38,10 +38,9 @@ def planned(
     last = min(last, until_ms)
     if first >= last:
         return Plan(live=(period,))
-    within = _within((first, last), marks)
-    live = [(since, first), *stretches(within), (last, until)]
-    # Before `pruned_ms` a mark stands for rows that came later: they and the sums both count.
-    marked = tuple(start for start in within if start >= pruned_ms)
+    # Before `pruned_ms` the sums are all there is, or will be.
+    marked = tuple(start for start in _within((first, last), marks) if start >= pruned_ms)
+    live = [(since, first), *stretches(marked), (last, until)]
     days: list[Stretch] = []
     if by_day:
         stale = {start - start % DAY_MS for start in marked}

@@ -32,7 +32,7 @@ class RandomLedger:
         self._accounts = accounts
         self._random = random.Random(seed)  # noqa: S311
         self._number = 0
-        self._open: list[Intent] = []
+        self.open: list[Intent] = []
 
     async def call(self, at_ms: int) -> None:
         """One call with up to three attempts, of which the last may stay open."""
@@ -64,14 +64,14 @@ class RandomLedger:
 
     async def settle_one(self) -> None:
         """Settle a charge that was left open."""
-        if self._open:
-            chosen = self._open.pop(self._random.randrange(len(self._open)))
+        if self.open:
+            chosen = self.open.pop(self._random.randrange(len(self.open)))
             await self._settle(chosen.charge_id)
 
     def forget(self, accounts: SqlAccounts) -> None:
         """The process that had the open charges is gone; another one goes on."""
         self._accounts = accounts
-        self._open = []
+        self.open = []
 
     async def _attempt(
         self, call_id: str, attempt: int, at_ms: int, who: dict[str, Any], last: bool
@@ -89,7 +89,7 @@ class RandomLedger:
         )
         await self._accounts.open(opened)
         if last and self._random.random() < 0.3:
-            self._open.append(opened)
+            self.open.append(opened)
         else:
             await self._settle(opened.charge_id)
 

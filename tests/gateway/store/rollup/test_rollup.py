@@ -91,7 +91,7 @@ async def test_sums_and_rows_say_what_the_rows_say(
     assert await differing(path, QUESTIONS) == []
     await rollup.catch_up()
     assert await differing(path, QUESTIONS) == []
-    while ledger._open:
+    while ledger.open:
         await ledger.settle_one()
     await rollup.catch_up()
     assert await differing(path, QUESTIONS) == []
