@@ -31,6 +31,7 @@ from gateway.trace import (
     AttemptEnded,
     AttemptSent,
     AttemptStarted,
+    Fact,
     Identified,
     Paused,
     Routed,
@@ -57,6 +58,17 @@ class Metrics:
         self._names = frozenset(models)
         self._children: dict[tuple[object, ...], Any] = {}
         self._exemplars = False
+        # By class: to ask each fact whether it is of one of so many would cost as much again.
+        self._counted: Mapping[type[Fact], Callable[[Any, _Tally], None]] = {
+            AttemptStarted: self._started,
+            AttemptSent: self._sent,
+            AttemptAnswered: self._answered,
+            AttemptEnded: self._ended,
+            BudgetOverrun: self._overran,
+            Hedged: self._hedged,
+            Skipped: self._skipped,
+            Paused: self._paused,
+        }
         self._teams: tuple[Counter, Counter, Counter] | None = None
         self._benched: dict[str, Callable[[str], State]] = {}
         self._credentials: dict[tuple[str, str], Callable[[str, str], State]] = {}
@@ -80,7 +92,7 @@ class Metrics:
         if record.overhead_ms is not None:
             on.overhead.observe(record.overhead_ms / 1000)
         self._count_refusal(call)
-        self._count_attempts(call, model, exemplar)
+        self._count_facts(call, _Tally(model, call.stream, exemplar))
         self._count_cache(call)
         if self._teams:
             self._count_team(call)
@@ -137,42 +149,50 @@ class Metrics:
         if limited is not None and (limit := limited.verdict.refused_by) is not None:
             self._child(self.instruments.limited, f"{limit.scope}_{limit.kind}").inc()
 
-    def _count_attempts(self, call: Call, model: str, exemplar: dict[str, str] | None) -> None:
-        on, seen, queued_s = self.instruments, dict[int, _Attempt](), 0.0
+    def _count_facts(self, call: Call, tally: _Tally) -> None:
         for fact in call.trace.facts:
-            if isinstance(fact, AttemptStarted):
-                seen[fact.number] = attempt = _Attempt(self.name_of(fact.target))
-                if fact.number > 1:
-                    self._child(on.retries, attempt.target).inc()
-            elif isinstance(fact, AttemptSent):
-                seen[fact.number].sent_s = fact.at_s
-            elif isinstance(fact, AttemptAnswered):
-                seen[fact.number].answered_s = fact.at_s if call.stream else None
-            elif isinstance(fact, AttemptEnded):
-                self._count_attempt(fact, seen[fact.number], model, exemplar)
-            elif isinstance(fact, BudgetOverrun):
-                for budget in fact.budgets:
-                    self._child(on.overruns, budget).inc()
-            elif isinstance(fact, Hedged):
-                self._child(on.hedges, self._label(fact.target), fact.won).inc()
-            elif isinstance(fact, Skipped) and fact.reason == FULL:
-                self._child(on.full, self._label(fact.target)).inc()
-            elif isinstance(fact, Paused) and not seen:
-                queued_s += fact.seconds
-        if queued_s:
-            on.queued.observe(queued_s)
+            count = self._counted.get(type(fact))
+            if count is not None:
+                count(fact, tally)
+        if tally.queued_s:
+            self.instruments.queued.observe(tally.queued_s)
 
-    def _count_attempt(
-        self, ended: AttemptEnded, seen: _Attempt, model: str, exemplar: dict[str, str] | None
-    ) -> None:
-        on, target, usage = self.instruments, seen.target, ended.usage
-        self._child(on.attempts, target, ended.error or "").inc()
-        if seen.sent_s is not None:
-            self._child(on.attempt_duration, target).observe(ended.at_s - seen.sent_s)
+    def _started(self, fact: AttemptStarted, tally: _Tally) -> None:
+        tally.attempts[fact.number] = attempt = _Attempt(self.name_of(fact.target))
+        if fact.number > 1:
+            self._child(self.instruments.retries, attempt.target).inc()
+
+    def _sent(self, fact: AttemptSent, tally: _Tally) -> None:
+        tally.attempts[fact.number].sent_s = fact.at_s
+
+    def _answered(self, fact: AttemptAnswered, tally: _Tally) -> None:
+        tally.attempts[fact.number].answered_s = fact.at_s if tally.stream else None
+
+    def _ended(self, fact: AttemptEnded, tally: _Tally) -> None:
+        on, attempt, usage = self.instruments, tally.attempts[fact.number], fact.usage
+        self._child(on.attempts, attempt.target, fact.error or "").inc()
+        if attempt.sent_s is not None:
+            duration_s = fact.at_s - attempt.sent_s
+            self._child(on.attempt_duration, attempt.target).observe(duration_s)
         if usage:
-            self._count_usage(target, usage, ended.cost_nano_usd, exemplar)
-            if seen.answered_s is not None:
-                self._count_pace(model, usage, ended.at_s - seen.answered_s)
+            self._count_usage(attempt.target, usage, fact.cost_nano_usd, tally.exemplar)
+            if attempt.answered_s is not None:
+                self._count_pace(tally.model, usage, fact.at_s - attempt.answered_s)
+
+    def _overran(self, fact: BudgetOverrun, tally: _Tally) -> None:
+        for budget in fact.budgets:
+            self._child(self.instruments.overruns, budget).inc()
+
+    def _hedged(self, fact: Hedged, tally: _Tally) -> None:
+        self._child(self.instruments.hedges, self._label(fact.target), fact.won).inc()
+
+    def _skipped(self, fact: Skipped, tally: _Tally) -> None:
+        if fact.reason == FULL:
+            self._child(self.instruments.full, self._label(fact.target)).inc()
+
+    def _paused(self, fact: Paused, tally: _Tally) -> None:
+        if not tally.attempts:
+            tally.queued_s += fact.seconds
 
     def _count_cache(self, call: Call) -> None:
         cached = call.trace.last(Cached)
@@ -180,8 +200,10 @@ class Metrics:
             return
         on = self.instruments
         self._child(on.cached, cached.status).inc()
-        on.stored.inc(len(call.trace.all(Stored)))
-        on.unreadable.inc(len(call.trace.all(Unreadable)))
+        if stored := call.trace.all(Stored):
+            on.stored.inc(len(stored))
+        if unreadable := call.trace.all(Unreadable):
+            on.unreadable.inc(len(unreadable))
         for saved in call.trace.all(Saved):
             on.saved_tokens.inc(saved.tokens)
             on.saved_cost.inc((saved.cost_nano_usd or 0) / NANO)
@@ -237,8 +259,21 @@ class Metrics:
         routed = call.trace.last(Routed)
         if routed is None:
             return OTHER
-        name = routed.alias or (routed.targets[0] if routed.targets else OTHER)
+        name = routed.alias or (routed.candidates[0].name if routed.candidates else OTHER)
         return name if name in self._names else OTHER
+
+
+class _Tally:
+    """What is known of one call while its trace is read."""
+
+    __slots__ = ("attempts", "exemplar", "model", "queued_s", "stream")
+
+    def __init__(self, model: str, stream: bool, exemplar: dict[str, str] | None) -> None:
+        self.model = model
+        self.stream = stream
+        self.exemplar = exemplar
+        self.attempts: dict[int, _Attempt] = {}
+        self.queued_s = 0.0
 
 
 class _Attempt:
