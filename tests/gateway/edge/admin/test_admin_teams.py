@@ -88,6 +88,7 @@ async def test_a_budget_is_set_changed_listed_and_removed(gateway: Gateway) -> N
 
 async def test_a_budget_holds_when_it_is_answered(gateway: Gateway) -> None:
     key = await gateway.post("/keys", {"name": "a"}, status=201)
+    assert (await gateway.chat(key["secret"])).status_code == 200
     body = {"scope": "key", "scope_value": key["id"], "period": "day", "limit_nano_usd": 0}
     await gateway.put("/budgets", body)
     refused = await gateway.chat(key["secret"])
