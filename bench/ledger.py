@@ -274,7 +274,7 @@ def pages(keys: Sequence[str], end_ms: int) -> dict[str, Ask]:
         "targets, 30 days": lambda r: r.targets(lately),
         "cache savings by key, 30 days": lambda r: r.savings("key", lately),
         "calls, newest": lambda r: r.calls(),
-        "calls, in the middle": lambda r: r.calls(after=f"{end_ms - 45 * DAY_MS}:"),
+        "calls, in the middle": lambda r: r.calls(after=f"{end_ms - 25 * DAY_MS}:"),
         "calls of a key": lambda r: r.calls(Filter(key=keys[3])),
         "calls of a rare key": lambda r: r.calls(Filter(key=keys[-1])),
         "calls of a team": lambda r: r.calls(Filter(team=TEAMS[13])),

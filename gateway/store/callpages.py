@@ -247,6 +247,8 @@ def _named(where: Filter, family: Family) -> dict[str, tuple[Value, ...]]:
 
 
 async def rows_of(db: aiosqlite.Connection, ids: Sequence[str]) -> list[CallRow]:
+    if not ids:
+        return []
     query = _ROWS.format(marks=", ".join("?" * len(ids)))
     async with db.execute(query, tuple(ids)) as rows:
         return [_row(tuple(row)) for row in await rows.fetchall()]

@@ -18,7 +18,7 @@ from gateway.store.rollup.sums import Question, Where, ask, snapshot
 class Latency:
     """The median and the 95th percentile in milliseconds; None of no calls.
 
-    Of calls that went well, to within a fifth: see `gateway.store.rollup.histogram`.
+    Of calls that went well, and mostly exact to a few percent: `gateway.store.rollup.histogram`.
     """
 
     p50_ms: float | None

@@ -2,7 +2,7 @@
 
 The bounds are fixed for ever, since the buckets are columns: a change needs new ones. They double
 below 32 ms and go up by the square root of 2 above. A percentile is interpolated within its
-bucket, so it is off by less than a fifth, and mostly by far less.
+bucket: it is off by that factor at most, and by a few percent where values are spread evenly.
 """
 
 from __future__ import annotations
