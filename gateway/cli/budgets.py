@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 import click
 
-from gateway.budgets import ScopeKind
-from gateway.cli.commands import Commands, Failure
-from gateway.cli.configuration import config_option, read
-from gateway.cli.database import administering
-from gateway.cli.output import Column, dollars, print_json, print_rows
-from gateway.periods import PERIODS, PeriodName, zone
+from gateway.budgets import SCOPES
+from gateway.cli.commands import Commands
+from gateway.cli.deployment import Deployment, NotThere, administered
+from gateway.cli.objects import found_key
+from gateway.cli.output import Column, dollars, json_option, print_json, print_rows
+from gateway.periods import PERIODS, zone
 from gateway.record import NANO
-from gateway.store.budgetadmin import BudgetDraft, BudgetState, UnknownBudget
-from gateway.store.keyadmin import KeyAdmin
-
-# Until every running process knows of the budget; see `gateway.store.keyring.POLL_S`.
-_KNOWN_EVERYWHERE_S = 1.0
 
 _LIST = (
     Column("scope", "scope", style="bold"),
@@ -36,7 +28,6 @@ _LIST = (
     Column("until", "until"),
 )
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _scope_argument = click.argument("scope", metavar="SCOPE")
 
 
@@ -59,7 +50,14 @@ def budgets() -> None:
     """
 
 
-@budgets.command("set")
+@budgets.command(
+    "set",
+    epilog="""\b
+Examples:
+  sluice budgets set team:research --limit 50 --zone Europe/Zurich
+  sluice budgets set tag:nightly --limit 0.25 --period day --soft
+""",
+)
 @_scope_argument
 @click.option("--limit", required=True, metavar="USD", help="Dollars, such as 50 or 0.25.")
 @click.option(
@@ -78,8 +76,8 @@ def budgets() -> None:
     show_default=True,
     help="Refuse calls that may exceed it, or only say so.",
 )
-@_json_option
-@config_option
+@json_option
+@administered
 def set_(
     scope: str,
     limit: str,
@@ -87,86 +85,78 @@ def set_(
     zone_name: str,
     hard: bool,
     as_json: bool,
-    config_path: Path,
+    deployment: Deployment,
 ) -> None:
-    """Make a budget for SCOPE, or change the one with the same period."""
-    _check_zone(zone_name)
+    """Make a budget for SCOPE, or change the one with the same period.
+
+    It is there when every process knows it, in about a second.
+    """
     limit_nano_usd = _nano_usd(limit)
-
-    async def act() -> BudgetState:
-        async with administering(read(config_path), config_path) as admin:
-            kind, value = await _scope(scope, admin.keys)
-            draft = BudgetDraft(
-                scope=kind,
-                scope_value=value,
-                period=cast(PeriodName, period),
-                zone=zone_name,
-                limit_nano_usd=limit_nano_usd,
-                hard=hard,
-            )
-            made = await admin.budgets.set(draft)
-            await asyncio.sleep(_KNOWN_EVERYWHERE_S)
-            await admin.budgets.recount(made)
-            return next(s for s in await admin.budgets.list() if s.budget.id == made.id)
-
-    state = asyncio.run(act())
+    kind, value = _scope(scope, deployment)
+    said = {
+        "scope": kind,
+        "scope_value": value,
+        "period": period,
+        "zone": zone_name,
+        "limit_nano_usd": limit_nano_usd,
+        "hard": hard,
+    }
+    row = _row(deployment.ask("PUT", "budgets", body=said))
     if as_json:
-        print_json(_row(state))
+        print_json(row)
     else:
-        words = f"{state.budget.name}: {_row(state)['kind']}, {dollars(limit_nano_usd)}"
-        click.echo(f"Budget {words}, of which {dollars(state.spent_nano_usd)} is spent.")
+        words = f"{row['name']}: {row['kind']}, {dollars(limit_nano_usd)}"
+        click.echo(f"Budget {words}, of which {dollars(row['spent_nano_usd'])} is spent.")
 
 
-@budgets.command("list")
-@_json_option
-@config_option
-def list_(as_json: bool, config_path: Path) -> None:
+@budgets.command("list", epilog="\b\nExample:\n  sluice budgets list --json\n")
+@json_option
+@administered
+def list_(as_json: bool, deployment: Deployment) -> None:
     """List the budgets with what is spent, reserved and left in their current periods."""
-
-    async def act() -> list[BudgetState]:
-        async with administering(read(config_path), config_path) as admin:
-            return await admin.budgets.list()
-
-    rows = [_row(state) for state in asyncio.run(act())]
+    rows = [_row(budget) for budget in deployment.ask("GET", "budgets")["data"]]
     print_rows(rows, _LIST, "json" if as_json else "table")
 
 
-@budgets.command()
+@budgets.command(
+    epilog="""\b
+Examples:
+  sluice budgets remove team:research
+  sluice budgets remove team:research --period day
+"""
+)
 @_scope_argument
 @click.option("--period", type=click.Choice(PERIODS), help="Only the budget of this period.")
-@_json_option
-@config_option
-def remove(scope: str, period: str | None, as_json: bool, config_path: Path) -> None:
+@json_option
+@administered
+def remove(scope: str, period: str | None, as_json: bool, deployment: Deployment) -> None:
     """Remove SCOPE's budgets."""
-
-    async def act() -> int:
-        async with administering(read(config_path), config_path) as admin:
-            kind, value = await _scope(scope, admin.keys)
-            try:
-                return await admin.budgets.remove(kind, value, cast(PeriodName | None, period))
-            except UnknownBudget as error:
-                raise Failure(f"{error}.") from None
-
-    count = asyncio.run(act())
+    wanted = _scope(scope, deployment)
+    found = [
+        budget
+        for budget in deployment.ask("GET", "budgets")["data"]
+        if (budget["scope"], budget["scope_value"]) == wanted and period in (None, budget["period"])
+    ]
+    if not found:
+        raise NotThere(f"{scope} has no budget{f' of a {period}' if period else ''}")
+    for budget in found:
+        deployment.ask("DELETE", "budgets", budget["id"])
     if as_json:
-        print_json({"removed": count})
+        print_json({"removed": len(found)})
     else:
-        click.echo(f"Removed {count} of {scope}.")
+        click.echo(f"Removed {len(found)} of {scope}.")
 
 
-async def _scope(text: str, keys: KeyAdmin) -> tuple[ScopeKind, str]:
+def _scope(text: str, deployment: Deployment) -> tuple[str, str]:
     kind, colon, value = text.partition(":")
-    if kind not in get_args(ScopeKind) or not colon or not value:
+    if kind not in SCOPES or not colon or not value:
         raise click.UsageError(f"{text!r} is not key:ID, team:NAME, model:NAME or tag:NAME.")
-    if kind == "key":
-        known = await keys.list()
-        ids = [key.id for key in known if key.id == value] or [
-            key.id for key in known if key.name == value and key.revoked_at_ms is None
-        ]
-        if len(ids) != 1:
-            raise click.UsageError(f"{value!r} is no key's id, nor the name of a single key.")
-        value = ids[0]
-    return cast(ScopeKind, kind), value
+    if kind != "key":
+        return kind, value
+    try:
+        return kind, found_key(deployment, value)["id"]
+    except NotThere:
+        raise click.UsageError(f"{value!r} is no key's id, nor a working key's name.") from None
 
 
 def _nano_usd(text: str) -> int:
@@ -180,28 +170,18 @@ def _nano_usd(text: str) -> int:
     return nano_usd
 
 
-def _check_zone(name: str) -> None:
-    try:
-        zone(name)
-    except ValueError as error:
-        raise click.UsageError(f"{error}.") from None
-
-
-def _row(state: BudgetState) -> dict[str, Any]:
-    budget = state.budget
-    endless = budget.period == "total"
-    at = zone(budget.zone)
+def _row(budget: dict[str, Any]) -> dict[str, Any]:
+    at = zone(budget["zone"])
     since, until = (
-        None if endless else datetime.fromtimestamp(ms / 1000, at).isoformat()
-        for ms in state.period
+        None if ms is None else datetime.fromtimestamp(ms / 1000, at).isoformat()
+        for ms in (budget["period_start_ms"], budget["period_end_ms"])
     )
+    used = budget["spent_nano_usd"] + budget["reserved_nano_usd"]
     return {
-        **asdict(budget),
-        "scope": f"{budget.scope}:{budget.scope_value}",
-        "kind": "hard" if budget.hard else "soft",
-        "spent_nano_usd": state.spent_nano_usd,
-        "reserved_nano_usd": state.reserved_nano_usd,
-        "left_nano_usd": state.left_nano_usd,
+        **budget,
+        "scope": f"{budget['scope']}:{budget['scope_value']}",
+        "kind": "hard" if budget["hard"] else "soft",
+        "left_nano_usd": budget["limit_nano_usd"] - used,
         "since": since,
         "until": until,
     }

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, fields
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 import click
 
-from gateway.cli.commands import Commands, Failure
-from gateway.cli.configuration import config_option, read
-from gateway.cli.database import reporting
+from gateway.cli.commands import Commands
+from gateway.cli.deployment import Deployment, administered
 from gateway.cli.filters import filter_options, unix_ms
+from gateway.cli.objects import key_id
 from gateway.cli.output import (
     Column,
     Format,
     dollars,
+    json_option,
     plain,
     print_fields,
     print_json,
@@ -28,7 +25,6 @@ from gateway.cli.output import (
 )
 from gateway.cli.times import moment
 from gateway.ledger import CallRecord
-from gateway.store.reports import Attempt, CallDetail, CallPage, CallRow, Filter
 
 _LIST = (
     Column("received_at_ms", "time (UTC)", moment),
@@ -76,6 +72,7 @@ _ATTEMPTS = (
     Column("first_event_ms", "first answer", seconds, right=True),
     Column("duration_ms", "took", seconds, right=True),
 )
+_PAGE = 1000
 _TRACE = (
     Column("at_s", "at (s)", right=True),
     Column("fact", "what"),
@@ -100,61 +97,70 @@ Examples:
 @click.option("--after", help="Go on after a list's end: the `next` of its JSON.")
 @click.option("--format", "how", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@config_option
+@administered
 @click.pass_context
-def calls(ctx: click.Context, /, how: Format, as_json: bool, **asked: Any) -> None:
+def calls(
+    ctx: click.Context,
+    /,
+    since: float | None,
+    until: float | None,
+    key: str | None,
+    limit: int,
+    after: str | None,
+    how: Format,
+    as_json: bool,
+    deployment: Deployment,
+    **where: Any,
+) -> None:
     """List the latest calls; `calls show CALL` has one with its attempts and its trace."""
     if ctx.invoked_subcommand is not None:
         return
-    page, keys = asyncio.run(_page(**asked))
-    rows = [_row(row, keys) for row in page.rows]
+    where |= {
+        "since": unix_ms(since),
+        "until": unix_ms(until),
+        "key": key_id(deployment, key),
+    }
+    rows, following = _latest(deployment, limit, after, where)
     if as_json or how == "json":
-        print_json({"calls": rows, "next": page.next})
+        print_json({"calls": rows, "next": following})
     elif how == "csv":
         print_rows(rows, [Column(name, name) for name in _NAMES], "csv")
     else:
         print_rows(rows, _LIST)
 
 
-async def _page(
-    config_path: Path,
-    key: str | None,
-    since: float | None,
-    until: float | None,
-    limit: int,
-    after: str | None,
-    **given: Any,
-) -> tuple[CallPage, Mapping[str, str]]:
-    async with reporting(read(config_path), config_path) as ledger:
-        where = Filter(
-            key=ledger.key_id(key), since_ms=unix_ms(since), until_ms=unix_ms(until), **given
-        )
-        try:
-            return await ledger.reports.calls(where, limit, after), ledger.keys
-        except ValueError as error:
-            raise click.UsageError(f"--after: {error}.") from None
+def _latest(
+    deployment: Deployment, limit: int, after: str | None, where: dict[str, Any]
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Page by page; one that found few among many calls comes short, and goes on."""
+    rows: list[dict[str, Any]] = []
+    while True:
+        most = min(limit - len(rows), _PAGE)
+        page = deployment.ask("GET", "calls", limit=most, after=after, **where)
+        rows += page["data"]
+        after = page["next"]
+        if after is None or len(rows) >= limit:
+            return rows, after
 
 
-@calls.command()
+@calls.command(
+    epilog="""\b
+Examples:
+  sluice calls show 0190f3c2a6b87c1e
+  sluice calls show 0190f3c2a6b87c1e --json
+"""
+)
 @click.argument("call")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@config_option
-def show(call: str, as_json: bool, config_path: Path) -> None:
+@json_option
+@administered
+def show(call: str, as_json: bool, deployment: Deployment) -> None:
     """Show one call, its attempts at providers, and what the path learned on its way.
 
     CALL is the id in the answer's x-request-id.
     """
-
-    async def act() -> tuple[CallDetail | None, Mapping[str, str]]:
-        async with reporting(read(config_path), config_path) as ledger:
-            return await ledger.reports.call(call), ledger.keys
-
-    detail, keys = asyncio.run(act())
-    if detail is None:
-        raise Failure(f"the ledger has no call {call!r}")
-    attempts = [_attempt(attempt) for attempt in detail.attempts]
-    record = _record(detail.record, keys) if detail.record else None
-    facts = json.loads(detail.record.facts) if detail.record else []
+    detail = deployment.ask("GET", "calls", call)
+    attempts = [_attempt(attempt) for attempt in detail["attempts"]]
+    record, facts = detail["call"], detail["trace"]
     if as_json:
         print_json({"call": record, "attempts": attempts, "trace": facts})
         return
@@ -168,22 +174,10 @@ def show(call: str, as_json: bool, config_path: Path) -> None:
         print_rows([_fact(fact) for fact in facts], _TRACE)
 
 
-def _record(record: CallRecord, keys: Mapping[str, str]) -> dict[str, Any]:
-    values = asdict(record)
-    del values["facts"]
-    return values | {"key_name": keys.get(record.key_id)}
-
-
-def _row(row: CallRow, keys: Mapping[str, str]) -> dict[str, Any]:
-    return _record(row.record, keys) | {name: getattr(row, name) for name in _SUMS}
-
-
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    values = asdict(attempt)
-    counts = values.pop("usage") or {}
-    price = values.pop("price")
+def _attempt(attempt: dict[str, Any]) -> dict[str, Any]:
+    counts = attempt["usage"] or {}
     shown = {name: counts.get(name) for name in ("prompt_tokens", "completion_tokens", "source")}
-    return values | shown | {"usage": counts or None, "price": json.loads(price) if price else None}
+    return attempt | shown
 
 
 def _fact(fact: dict[str, Any]) -> dict[str, Any]:

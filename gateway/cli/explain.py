@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request
-from urllib.request import build_opener as opener_of
+from urllib.request import Request
 
 import click
 
 from gateway.cli.commands import Failure
 from gateway.cli.explained import print_explanation
-from gateway.cli.output import plain, print_json
+from gateway.cli.output import json_option, plain, print_json
+from gateway.cli.remote import base_url, error_message, fetch, parsed
 
 REFUSED = 3
 """The exit status for a call that would be refused."""
-
-_TIMEOUT_S = 30.0
-_MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 @click.command(
@@ -42,8 +37,14 @@ Examples:
 @click.option(
     "--key", envvar="SLUICE_API_KEY", metavar="KEY", help="The virtual key; also SLUICE_API_KEY."
 )
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The gateway.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--url",
+    envvar="SLUICE_URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="The gateway; also SLUICE_URL.",
+)
+@json_option
 @click.pass_context
 def explain(
     ctx: click.Context,
@@ -103,41 +104,19 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
     return headers
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """A redirect would take the key along."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
 def _asked(url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, Any]:
     """The gateway's explanation."""
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError(f"--url: {url!r} is no address of a gateway.")
-    place = url.rstrip("/").removesuffix("/v1") + "/v1/explain"
+    place = base_url(url) + "/v1/explain"
     request = Request(place, body, {"content-type": "application/json", **headers})  # noqa: S310
-    opener = opener_of(ProxyHandler({}), _NoRedirects())
-    try:
-        with opener.open(request, timeout=_TIMEOUT_S) as answer:
-            status, text = answer.status, answer.read(_MAX_ANSWER_BYTES)
-    except HTTPError as error:
-        with error:
-            status, text = error.code, error.read(_MAX_ANSWER_BYTES)
-    except (URLError, HTTPException, TimeoutError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise Failure(f"no gateway answers at {url}: {plain(reason)}") from None
-    return _explanation(url, status, text)
+    return _explanation(url, *fetch(url, request))
 
 
 def _explanation(url: str, status: int, text: bytes) -> Mapping[str, Any]:
-    try:
-        data = json.loads(text)
-    except ValueError:
-        data = None
+    data = parsed(text)
     known = data if isinstance(data, dict) else {}
     if status == 200 and known.get("object") == "explanation":
         return known
-    error = known.get("error")
-    if isinstance(error, dict) and "message" in error:
-        raise Failure(f"{status}: {plain(error['message'])}")
+    message = error_message(data)
+    if message is not None:
+        raise Failure(f"{status}: {plain(message)}")
     raise Failure(f"what answers at {url} is no gateway that explains calls: {status}")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from gateway.cli.completing import complete_keys, complete_teams
 from gateway.cli.times import When
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -14,8 +15,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--since", type=When("past"), help="From then on: 24h, 7d, or a date in UTC."),
     click.option("--until", type=When("past"), help="Before then."),
-    click.option("--key", help="Of this key: its id or its name."),
-    click.option("--team", help="Of this team's keys."),
+    click.option("--key", shell_complete=complete_keys, help="Of this key: its id or its name."),
+    click.option("--team", shell_complete=complete_teams, help="Of this team's keys."),
     click.option("--model", help="For this model, as it was asked for."),
 )
 

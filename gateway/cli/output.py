@@ -17,6 +17,8 @@ from rich.text import Text
 
 from gateway.record import usd
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
 Format = Literal["table", "csv", "json"]
 Row = Mapping[str, Any]
 

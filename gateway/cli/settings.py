@@ -20,7 +20,7 @@ def parsed_settings(given: Sequence[str]) -> dict[str, Any]:
         raise click.UsageError(f"{error}.") from None
 
 
-def listed(settings: Mapping[str, Any]) -> str:
+def assigned(settings: Mapping[str, Any]) -> str:
     """As they would be given again."""
     return " ".join(f"{name}={_text(value)}" for name, value in settings.items()) or "nothing"
 

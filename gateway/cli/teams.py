@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.cache.epochs import Scope
 from gateway.cli.bindings import parsed
-from gateway.cli.cache import delete_entries
-from gateway.cli.commands import Commands, Failure
-from gateway.cli.configuration import config_option, read
-from gateway.cli.database import administering
-from gateway.cli.output import Column, print_json, print_rows
-from gateway.cli.settings import assignments, listed, parsed_settings
-from gateway.store.keytable import StoredKey
-from gateway.store.teamadmin import TeamInUse, UnknownTeam
+from gateway.cli.commands import Commands
+from gateway.cli.completing import complete_teams
+from gateway.cli.deployment import Deployment, NotThere, Refused, administered
+from gateway.cli.output import Column, json_option, print_json, print_rows
+from gateway.cli.settings import assigned, assignments, parsed_settings
 
 _LIST = (
     Column("name", "team", style="bold"),
@@ -28,13 +21,14 @@ _LIST = (
     Column("settings", "settings"),
 )
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_team_argument = click.argument("team", shell_complete=complete_teams)
 
 
 @click.group(
     cls=Commands,
     epilog="""\b
 Examples:
+  sluice teams create research
   sluice teams list
   sluice teams bind research openai=lab
   sluice teams bind research --remove openai
@@ -42,94 +36,118 @@ Examples:
 """,
 )
 def teams() -> None:
-    """Teams: list and delete them, and bind them to credentials of their own."""
+    """Teams: create, list and delete them, and bind them to credentials of their own."""
 
 
-@teams.command("list")
-@_json_option
-@config_option
-def list_(as_json: bool, config_path: Path) -> None:
+@teams.command(
+    epilog="""\b
+Examples:
+  sluice teams create research
+  sluice teams create research --set rpm=600 --bind openai=lab
+"""
+)
+@click.argument("team")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting, as with sluice teams set. Repeatable.",
+)
+@click.option(
+    "--bind",
+    "bindings",
+    multiple=True,
+    metavar="PROVIDER=CREDENTIAL",
+    help="Use a named credential of a provider. Repeatable.",
+)
+@json_option
+@administered
+def create(
+    team: str,
+    settings: Sequence[str],
+    bindings: Sequence[str],
+    as_json: bool,
+    deployment: Deployment,
+) -> None:
+    """Create TEAM. A key that names a new team creates it as well."""
+    given = {"settings": parsed_settings(settings), "credentials": parsed(bindings, deployment)}
+    made = deployment.ask("POST", "teams", body={"name": team, **given})
+    if as_json:
+        print_json(made)
+    else:
+        click.echo(f"Team {team} is there.")
+
+
+@teams.command("list", epilog="\b\nExample:\n  sluice teams list --json\n")
+@json_option
+@administered
+def list_(as_json: bool, deployment: Deployment) -> None:
     """List the teams, with the number of their keys that are not revoked."""
-
-    async def act() -> tuple[dict[str, dict[str, str]], dict[str, dict[str, Any]], list[StoredKey]]:
-        async with administering(read(config_path), config_path) as admin:
-            known = admin.keys
-            return await known.team_bindings(), await known.team_settings(), await known.list()
-
-    bindings, settings, keys = asyncio.run(act())
-    members = Counter(key.team for key in keys if key.revoked_at_ms is None)
-    rows = [
-        {
-            "name": name,
-            "keys": members[name],
-            "credentials": credentials,
-            "settings": settings[name],
-        }
-        for name, credentials in bindings.items()
-    ]
+    rows = deployment.ask("GET", "teams")["data"]
     print_rows(rows, _LIST, "json" if as_json else "table")
 
 
-@teams.command("set")
-@click.argument("team")
+@teams.command("set", epilog="\b\nExample:\n  sluice teams set research rpm=600 cache=on\n")
+@_team_argument
 @assignments
-@_json_option
-@config_option
-def set_(team: str, settings: Sequence[str], as_json: bool, config_path: Path) -> None:
+@json_option
+@administered
+def set_(team: str, settings: Sequence[str], as_json: bool, deployment: Deployment) -> None:
     """Change settings of TEAM, for all its keys that have none of their own."""
-    changes = parsed_settings(settings)
-
-    async def act() -> dict[str, Any]:
-        async with administering(read(config_path), config_path) as admin:
-            return await admin.keys.set_team(team, changes)
-
-    after = asyncio.run(act())
+    after = _change(deployment, team, {"settings": parsed_settings(settings)})
     if as_json:
-        print_json({"name": team, "settings": after})
+        print_json(after)
     else:
-        click.echo(f"Team {team} has {listed(after)}.")
+        click.echo(f"Team {team} has {assigned(after['settings'])}.")
 
 
-@teams.command()
-@click.argument("team")
+@teams.command(
+    epilog="""\b
+Examples:
+  sluice teams delete research
+  sluice teams delete research --revoke-keys
+"""
+)
+@_team_argument
 @click.option("--revoke-keys", is_flag=True, help="Revoke its keys, if there are any that work.")
-@_json_option
-@config_option
-def delete(team: str, revoke_keys: bool, as_json: bool, config_path: Path) -> None:
+@json_option
+@administered
+def delete(team: str, revoke_keys: bool, as_json: bool, deployment: Deployment) -> None:
     """Delete TEAM with its budgets, bindings and settings; what was cached for it is gone.
 
     The ledger keeps what it used.
     """
-
-    config = read(config_path)
-
-    async def act() -> tuple[str, ...]:
-        async with administering(config, config_path) as admin:
-            try:
-                revoked = await admin.teams.delete(team, revoke_keys=revoke_keys)
-            except UnknownTeam as error:
-                raise Failure(f"{error}.") from None
-            except TeamInUse as error:
-                raise Failure(f"{error}. Add --revoke-keys to revoke them.") from None
-        await delete_entries(config, config_path.parent, Scope(owner=f"team:{team}"))
-        return revoked
-
-    revoked = asyncio.run(act())
+    try:
+        deleted = deployment.ask("DELETE", "teams", team, revoke_keys=revoke_keys)
+    except Refused as refused:
+        raise Refused(f"{refused.message} Add --revoke-keys to revoke them.") from None
     if as_json:
-        print_json({"name": team, "revoked": list(revoked)})
+        print_json({"name": team, "revoked": deleted["revoked"]})
     else:
+        revoked = deleted["revoked"]
         keys = f" Revoked {len(revoked)} keys: {', '.join(revoked)}." if revoked else ""
         click.echo(f"Team {team} is deleted.{keys}")
 
 
-@teams.command()
-@click.argument("team")
+@teams.command(
+    epilog="""\b
+Examples:
+  sluice teams bind research openai=lab
+  sluice teams bind research --remove openai
+"""
+)
+@_team_argument
 @click.argument("bindings", nargs=-1, metavar="[PROVIDER=CREDENTIAL]...")
 @click.option("--remove", multiple=True, metavar="PROVIDER", help="Remove a binding. Repeatable.")
-@_json_option
-@config_option
+@json_option
+@administered
 def bind(
-    team: str, bindings: Sequence[str], remove: Sequence[str], as_json: bool, config_path: Path
+    team: str,
+    bindings: Sequence[str],
+    remove: Sequence[str],
+    as_json: bool,
+    deployment: Deployment,
 ) -> None:
     """Serve TEAM's keys with named credentials of providers.
 
@@ -138,20 +156,29 @@ def bind(
     """
     if not bindings and not remove:
         raise click.UsageError("Name at least one PROVIDER=CREDENTIAL, or --remove PROVIDER.")
-    config = read(config_path)
-    added = parsed(bindings, config)
-
-    async def act() -> dict[str, str]:
-        async with administering(config, config_path) as admin:
-            before = (await admin.keys.team_bindings()).get(team, {})
-            kept = {name: value for name, value in before.items() if name not in remove}
-            after = kept | added
-            await admin.keys.bind_team(team, after)
-            return after
-
-    after = asyncio.run(act())
+    added = parsed(bindings, deployment)
+    before = _credentials(deployment, team)
+    kept = {name: value for name, value in before.items() if name not in remove}
+    after = _change(deployment, team, {"credentials": kept | added})["credentials"]
     if as_json:
         print_json({"name": team, "credentials": after})
     else:
         bound = ", ".join(f"{name}={value}" for name, value in after.items())
         click.echo(f"Team {team} is bound to {bound or 'nothing'}.")
+
+
+def _credentials(deployment: Deployment, team: str) -> dict[str, str]:
+    try:
+        found: dict[str, str] = deployment.ask("GET", "teams", team)["credentials"]
+    except NotThere:
+        return {}
+    return found
+
+
+def _change(deployment: Deployment, team: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Of a team that is not there yet, too: it is made."""
+    try:
+        changed: dict[str, Any] = deployment.ask("PATCH", "teams", team, body=changes)
+    except NotThere:
+        changed = deployment.ask("POST", "teams", body={"name": team, **changes})
+    return changed

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import tzinfo
-from pathlib import Path
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from gateway import periods
-from gateway.cli.configuration import config_option, read
-from gateway.cli.database import reporting
+from gateway.cli.deployment import Deployment, administered
 from gateway.cli.filters import filter_options, unix_ms
+from gateway.cli.objects import key_id
 from gateway.cli.output import Column, Format, dollars, print_json, print_rows
 from gateway.record import usd
 from gateway.store.charges import COUNTS
-from gateway.store.reports import GROUPS, Filter, UsageRow
+from gateway.store.usagereport import GROUPS
 
-_NOTES = ("unpriced", "estimated", "open", "lost")
+_NOTES = ("errors", "unpriced", "estimated", "open", "lost")
 _NUMBERS = ("calls", "attempts", *COUNTS, "cost_nano_usd", "cost_usd", *_NOTES)
 _TABLE = (
     Column("calls", "calls", right=True),
@@ -29,13 +26,9 @@ _TABLE = (
     Column("cost_nano_usd", "cost", dollars, right=True),
     Column("notes", "notes"),
 )
-
-
-def _zone(_: click.Context, __: click.Parameter, name: str) -> tzinfo:
-    try:
-        return periods.zone(name)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+_DAY_MS = 86_400_000
+# A day less than the admin API answers; see `gateway.edge.admin.usage`.
+_LONGEST_DAYS = {"hour": 31, "day": 1499}
 
 
 @click.command(
@@ -47,9 +40,10 @@ Examples:
   sluice usage --by target --model smart --json
   sluice usage --by day --zone Europe/Berlin --since 30d
 
-Days and hours are UTC without --zone. An attempt with several tags counts for each of them. A cost
-leaves out attempts that are unpriced or still open, and has lost ones (their process died) at
-their upper bound; estimated means that a count is ours, not the provider's.
+Days and hours are UTC without --zone; without --since they are those of the last four years, or
+31 days of hours. An attempt with several tags counts for each of them. A cost leaves out attempts
+that are unpriced or still open, and has lost ones (their process died) at their upper bound;
+estimated means that a count is ours, not the provider's.
 """
 )
 @click.option(
@@ -59,12 +53,10 @@ their upper bound; estimated means that a count is ours, not the provider's.
     help="A row for each: of keys, teams, models as asked for, providers, … Repeatable.",
 )
 @filter_options
-@click.option(
-    "--zone", default="UTC", show_default=True, callback=_zone, help="Whose days and hours."
-)
+@click.option("--zone", default="UTC", show_default=True, help="Whose days and hours.")
 @click.option("--format", "how", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@config_option
+@administered
 def usage(
     by: Sequence[str],
     since: float | None,
@@ -72,41 +64,46 @@ def usage(
     key: str | None,
     team: str | None,
     model: str | None,
-    zone: tzinfo,
+    zone: str,
     how: Format,
     as_json: bool,
-    config_path: Path,
+    deployment: Deployment,
 ) -> None:
     """Sum up tokens and cost; by default for each model."""
     groups = tuple(dict.fromkeys(by)) or ("model",)
-
-    async def act() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        async with reporting(read(config_path), config_path) as ledger:
-            where = Filter(
-                key=ledger.key_id(key),
-                team=team,
-                model=model,
-                since_ms=unix_ms(since),
-                until_ms=unix_ms(until),
-            )
-            found = await ledger.reports.usage(groups, where, zone)
-            total = await ledger.reports.usage((), where)
-            rows = [_row(groups, row, ledger.keys) for row in found]
-            return rows, [_row((), row, {}) for row in total]
-
-    rows, total = asyncio.run(act())
+    until_ms = unix_ms(until)
+    where = {
+        "since": _since(unix_ms(since), until_ms, groups),
+        "until": until_ms,
+        "key": key_id(deployment, key),
+        "team": team,
+        "model": model,
+        "zone": zone,
+    }
+    rows = [_row(row, groups) for row in deployment.ask("GET", "usage", by=groups, **where)["data"]]
+    # The sum is asked for, not added up: a call that two providers tried stands in two rows.
+    (whole,) = deployment.ask("GET", "usage", **where)["data"]
+    total = _row(whole, ())
     if as_json or how == "json":
-        print_json({"by": list(groups), "rows": rows, "total": total[0]})
+        print_json({"by": list(groups), "rows": rows, "total": total})
         return
     named = [Column(name, name.replace("_", " ")) for name in _group_names(groups)]
     if how == "csv":
         print_rows(rows, [*named, *(Column(name, name) for name in _NUMBERS)], "csv")
         return
-    for row in rows + total:
+    for row in [*rows, total]:
         row["notes"] = ", ".join(f"{row[name]} {name}" for name in _NOTES if row[name])
-    # The sum is asked for, not added up: a call that two providers tried stands in two rows.
-    sums = [dict.fromkeys(_group_names(groups)) | {named[0].name: "total"} | total[0]]
+    sums = [dict.fromkeys(_group_names(groups)) | {named[0].name: "total"} | total]
     print_rows(rows + (sums if len(rows) > 1 else []), [*named, *_TABLE])
+
+
+def _since(since_ms: int | None, until_ms: int | None, groups: Sequence[str]) -> int | None:
+    """Hours and days are bounded."""
+    days = min((_LONGEST_DAYS[name] for name in groups if name in _LONGEST_DAYS), default=None)
+    if since_ms is not None or days is None:
+        return since_ms
+    until_ms = int(time.time() * 1000) if until_ms is None else until_ms
+    return max(0, until_ms - days * _DAY_MS)
 
 
 def _group_names(groups: Sequence[str]) -> list[str]:
@@ -115,14 +112,12 @@ def _group_names(groups: Sequence[str]) -> list[str]:
     ]
 
 
-def _row(groups: Sequence[str], row: UsageRow, keys: Mapping[str, str]) -> dict[str, Any]:
-    group: dict[str, Any] = dict(zip(groups, row.group, strict=True))
-    if "key" in group:
-        group["key_name"] = keys.get(group["key"])
-    return (
-        {name: group[name] for name in _group_names(groups)}
-        | {"calls": row.calls, "attempts": row.attempts}
-        | dict(row.tokens)
-        | {"cost_nano_usd": row.cost_nano_usd, "cost_usd": usd(row.cost_nano_usd)}
-        | {name: getattr(row, name) for name in _NOTES}
+def _row(row: dict[str, Any], groups: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = (
+        {name: row["group"][name] for name in _group_names(groups)}
+        | {"calls": row["calls"], "attempts": row["attempts"]}
+        | row["tokens"]
+        | {"cost_nano_usd": row["cost_nano_usd"], "cost_usd": usd(row["cost_nano_usd"])}
+        | {name: row[name] for name in _NOTES}
     )
+    return found

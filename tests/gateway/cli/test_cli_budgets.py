@@ -11,7 +11,7 @@ SET = ("budgets", "set")
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.cli.budgets._KNOWN_EVERYWHERE_S", 0.0)
+    monkeypatch.setattr("gateway.cli.localparts.SPREAD_S", 0.0)
 
 
 def test_a_budget_has_what_was_asked_for(shell: Shell) -> None:

@@ -79,7 +79,7 @@ def test_a_clear_deletes_what_lies_on_disk_in_its_scope(shell: Shell) -> None:
     asyncio.run(kept(shell, *places))
     cleared = shell.json("cache", "clear", "--team", "red", "--namespace", "t")
     assert cleared == {
-        "scope": {"owner": "team:red", "namespace": "t", "model": ""},
+        "scope": {"team": "red", "key": None, "namespace": "t", "model": None},
         "deleted": {"disk": 1},
     }
     assert shell.json("cache", "clear", "--key", "two")["deleted"] == {"disk": 1}
@@ -112,9 +112,8 @@ def test_a_redis_that_is_away_is_told(shell: Shell) -> None:
     ("arguments", "complaint"),
     [
         (("--team", "red", "--key", "k"), "exclude each other"),
-        (("--team", "blue"), "There is no team 'blue'"),
-        (("--key", "nobody"), "'nobody' is no key"),
-        (("--key", "one"), "shares its entries with its team: --team red"),
+        (("--team", "blue"), "there is no team 'blue'"),
+        (("--key", "one"), "shares its entries with its team; name team 'red' instead"),
     ],
 )
 def test_nobody_is_cleared_by_mistake(
@@ -122,12 +121,13 @@ def test_nobody_is_cleared_by_mistake(
 ) -> None:
     shell.run("keys", "create", "one", "--team", "red")
     assert complaint in shell.failure("cache", "clear", *arguments, code=2)
+    assert "no key has the id or the name" in shell.failure("cache", "clear", "--key", "nobody")
 
 
 def test_a_team_is_deleted_with_its_keys_only_if_told(shell: Shell) -> None:
     key = shell.json("keys", "create", "one", "--team", "red")["id"]
     asyncio.run(kept(shell, ("team:red", "", "smart"), ("team:blue", "", "smart")))
-    assert "--revoke-keys" in shell.failure("teams", "delete", "red")
+    assert "--revoke-keys" in shell.failure("teams", "delete", "red", code=3)
     assert shell.json("teams", "delete", "red", "--revoke-keys") == {
         "name": "red",
         "revoked": [key],
@@ -135,7 +135,7 @@ def test_a_team_is_deleted_with_its_keys_only_if_told(shell: Shell) -> None:
     assert shell.json("keys", "show", key)["state"] == "revoked"
     assert shell.json("teams", "list") == []
     assert shell.json("cache", "clear")["deleted"] == {"disk": 1}  # the other team's
-    assert "there is no team 'red'" in shell.failure("teams", "delete", "red")
+    assert "There is no team 'red'" in shell.failure("teams", "delete", "red")
 
 
 def test_a_lost_encryption_key_is_forgotten_with_what_it_sealed(shell: Shell) -> None:

@@ -179,7 +179,7 @@ def test_a_list_of_calls_goes_on_after_its_end(shell: Shell, key: str) -> None:
     second = shell.json("calls", "--limit", "1", "--after", first["next"])
     assert [call["call_id"] for call in first["calls"] + second["calls"]] == ["c2", "c1"]
     assert second["next"] is None
-    assert shell.failure("calls", "--after", "x", code=2).startswith("--after: 'x' is no position")
+    assert shell.failure("calls", "--after", "x", code=2) == "after is no place in this list."
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_call_without_a_row_is_shown_by_its_attempts(shell: Shell, key: str) -
 
 
 def test_an_unknown_call_is_a_failure(shell: Shell, key: str) -> None:
-    assert shell.failure("calls", "show", "c9") == "the ledger has no call 'c9'"
+    assert shell.failure("calls", "show", "c9") == "The ledger has no call 'c9'."
 
 
 def test_an_unknown_key_is_misuse(shell: Shell, key: str) -> None:
