@@ -73,6 +73,7 @@ class Generations:
         self._read = read
         self._now = now
         self._as_read = self._at_start = config
+        self._managed = Managed()
         self._changing = asyncio.Lock()
         self._current: Generation | None = None
         self._next_price: asyncio.Task[None] | None = None
@@ -85,12 +86,19 @@ class Generations:
         return self._current
 
     async def start(self, managed: Managed) -> None:
-        """Make the first generation. Raises `ConfigError`."""
-        try:
-            self._as_read = self._at_start = await asyncio.to_thread(self._read)
-        except ConfigError:  # changed since the start read it: the next reload will tell
-            log.warning("the configuration file has changed and has faults")
-        await self._replace(self._started_with, managed)
+        """Make the first generation. Raises `ConfigError`.
+
+        What administrators or the file change meanwhile is followed after it.
+        """
+        async with self._changing:
+            config = self._started_with
+            try:
+                self._as_read = self._at_start = await asyncio.to_thread(self._read)
+                config = self._live(self._as_read)
+            except ConfigError:  # changed since the start read it: the next reload will tell
+                log.warning("the configuration file has changed and has faults")
+            self._managed = managed
+            await self._replace(config)
 
     def handle(self, call: Call) -> Awaitable[Reply]:
         """The request path, as a new call meets it."""
@@ -116,19 +124,24 @@ class Generations:
                 and getattr(found, field.name) != getattr(self._at_start, field.name)
             )
             # Even an unchanged file may name secrets in other files that have changed.
-            await self._replace(self._live(found), self.current.managed)
+            await self._replace(self._live(found))
             self._as_read = found
         reloaded = Reloaded(changed=changed, needs_restart=waiting)
         _tell(reloaded)
         return reloaded
 
+    async def is_behind(self) -> bool:
+        """Is there something else in the file than what was read last? Raises `ConfigError`."""
+        return await asyncio.to_thread(self._read) != self._as_read
+
     async def manage(self, managed: Managed) -> None:
-        """Follow what administrators have changed. What cannot be used is logged and left out."""
+        """Follow what administrators have changed.
+
+        What cannot be used is logged; the next reload, or change, tries it again.
+        """
         async with self._changing:
-            try:
-                await self._replace(self.current.config, managed)
-            except ConfigError as error:
-                log.error("stored credentials or prices cannot be used: %s", error)
+            self._managed = managed
+            await self._follow_managed()
 
     def follow(self, managed: Managed) -> None:
         """As `manage`, soon."""
@@ -148,21 +161,28 @@ class Generations:
         kept = {f.name: getattr(self._started_with, f.name) for f in fields(Config)}
         return replace(found, **{name: kept[name] for name in NEEDS_RESTART & kept.keys()})
 
-    async def _replace(self, config: Config, managed: Managed) -> None:
+    async def _follow_managed(self) -> None:
+        try:
+            await self._replace(self.current.config)
+        except ConfigError as error:
+            log.error("stored credentials or prices cannot be used: %s", error)
+
+    async def _replace(self, config: Config) -> None:
+        managed = self._managed
+        # Asked before: what comes into force while the generation is made is not in it.
+        due_ms = managed.next_change_ms(self._now_ms())
         self._current = await self._build(config, managed)
         if self._next_price is not None and self._next_price is not asyncio.current_task():
             self._next_price.cancel()
         self._next_price = None
-        if managed.next_change_ms(self._now_ms()) is not None:
-            self._next_price = asyncio.create_task(self._at_next_price(managed))
+        if due_ms is not None:
+            self._next_price = asyncio.create_task(self._at_next_price(due_ms))
 
-    async def _at_next_price(self, managed: Managed) -> None:
-        while (due_ms := managed.next_change_ms(self._now_ms())) is not None:
-            due_s = due_ms / 1000 - self._now()
-            await asyncio.sleep(min(due_s, _LONGEST_SLEEP_S))
-            if self._now_ms() >= due_ms:
-                break
-        await self.manage(managed)
+    async def _at_next_price(self, due_ms: int) -> None:
+        while self._now_ms() < due_ms:
+            await asyncio.sleep(min(due_ms / 1000 - self._now(), _LONGEST_SLEEP_S))
+        async with self._changing:
+            await self._follow_managed()
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)

@@ -78,6 +78,8 @@ async def reload_all(generations: Generations, *, worker: bool) -> Reloaded:
 
 
 async def _follow(watch: Watch | None, asked: asyncio.Event, generations: Generations) -> None:
+    if watch is not None:
+        await _catch_up(asked, generations)
     while True:
         try:
             async with asyncio.timeout(WATCH_S if watch else None):
@@ -92,6 +94,15 @@ async def _follow(watch: Watch | None, asked: asyncio.Event, generations: Genera
             refused(error)
 
 
+async def _catch_up(asked: asyncio.Event, generations: Generations) -> None:
+    """The file may have changed while the process started, before it was watched."""
+    try:
+        if await generations.is_behind():
+            asked.set()
+    except ConfigError as error:
+        refused(error)
+
+
 class Reloads:
     """A parent's part: has its workers' configuration changed, and is it sound?"""
 
@@ -102,7 +113,9 @@ class Reloads:
 
     def due(self) -> bool:
         """Are the workers to be told now?"""
-        asked, self.asked = self.asked, False
+        asked = self.asked
+        if asked:  # only then: the signal may come between two lines
+            self.asked = False
         if not (self._watch.changed() or asked):
             return False
         try:

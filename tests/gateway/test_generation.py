@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ class World:
         self.file: Config | ConfigError = FIRST
         self.unusable: ConfigError | None = None
         self.now_s = 1000.0
+        self.build_takes_s = 0.0
+        self.meanwhile: Callable[[], None] | None = None
         self.built: list[tuple[Config, Managed]] = []
         self.generations = Generations(FIRST, self.build, self.read, lambda: self.now_s)
 
@@ -35,6 +38,12 @@ class World:
         if self.unusable:
             raise self.unusable
         self.built.append((config, managed))
+        self.now_s += self.build_takes_s
+        if self.meanwhile:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         made = {"config": config, "managed": managed, "providers": ()}
         nothing = {name: cast(Any, None) for name in ("directory", "path", "admit")}
         return Generation(**made, **nothing)
@@ -125,3 +134,47 @@ async def test_stored_things_that_cannot_be_used_leave_everything_as_it_is(
     await world.generations.manage(Managed())
     assert world.generations.current is before
     assert "p/m: not a price" in caplog.text
+
+
+async def test_what_administrators_changed_is_not_forgotten_if_it_could_not_be_followed(
+    world: World,
+) -> None:
+    """A secret that the file names may have been missing just then."""
+    world.unusable = ConfigError(["the provider is required and its secret is missing"])
+    newer = Managed(prices=(DatedPrice(model="p/m", effective_from_ms=1, figures={}),))
+    await world.generations.manage(newer)
+    world.unusable = None
+    await world.generations.reload()
+    assert world.generations.current.managed == newer
+
+
+async def test_a_price_that_comes_due_while_a_generation_is_made_comes_into_force(
+    world: World,
+) -> None:
+    due = DatedPrice(model="p/m", effective_from_ms=1_000_050, figures={})
+    later = DatedPrice(model="p/m", effective_from_ms=9_000_000, figures={})
+    world.build_takes_s = 1.0
+    await world.generations.manage(Managed(prices=(due, later)))
+    world.build_takes_s = 0.0
+    made = len(world.built)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(world.built) == made + 1
+    await world.generations.aclose()
+
+
+async def test_what_administrators_change_during_the_start_is_followed() -> None:
+    world = World()
+    newer = Managed(prices=(DatedPrice(model="p/m", effective_from_ms=1, figures={}),))
+    world.meanwhile = lambda: world.generations.follow(newer)
+    await world.generations.start(Managed())
+    async with asyncio.timeout(5):
+        while world.generations.current.managed != newer:  # noqa: ASYNC110 - a task of its own
+            await asyncio.sleep(0)
+
+
+async def test_a_file_that_changed_since_the_start_read_it_is_followed() -> None:
+    world = World()
+    world.file = OTHER
+    await world.generations.start(Managed())
+    assert world.generations.current.config.models == OTHER.models

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any, cast
 
-from gateway.config import ConfigError
-from gateway.reloading import Reloads, Watch
+from gateway.config import Config, ConfigError, Context
+from gateway.generation import Generation, Generations
+from gateway.managed import Managed
+from gateway.reloading import Reloads, Watch, following
 
 
 def test_a_change_is_told_once_when_the_file_stands_still(tmp_path: Path) -> None:
@@ -57,3 +61,21 @@ def test_a_parent_passes_on_only_what_is_sound(tmp_path: Path) -> None:
     assert not reloads.due()
     file.write_text("ab")
     assert [reloads.due(), reloads.due()] == [False, False]
+
+
+async def test_a_file_that_changed_while_the_process_started_is_followed(tmp_path: Path) -> None:
+    (file := tmp_path / "config.toml").write_text("a")
+    written = Config()
+    followed = asyncio.Event()
+
+    async def build(config: Config, managed: Managed) -> Generation:
+        if config.context.strategy == "strict":
+            followed.set()
+        nothing = {name: cast(Any, None) for name in ("directory", "path", "admit")}
+        return Generation(config=config, managed=managed, providers=(), **nothing)
+
+    generations = Generations(written, build, lambda: written)
+    await generations.start(Managed())
+    written = Config(context=Context(strategy="strict"))  # before anybody watches the file
+    async with following(file, generations, watch=True), asyncio.timeout(5):
+        await followed.wait()
