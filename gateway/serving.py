@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gateway import metricfiles, process, telemetry
+from gateway.assembly import Setting
 from gateway.catalog import Catalog
 from gateway.config import Config, Server
 from gateway.configfile import load
@@ -52,7 +53,7 @@ def run_server(config: Config, config_path: Path, listen_fds: Sequence[int]) -> 
     prepared = prepare(config.database, config.keys, base_dir, encryption=config.encryption)
     if redis is None and config.server.workers > 1 and not listen_fds:
         refuse_unshared(asyncio.run(_key_settings(prepared)))
-    setting = process.Setting(
+    setting = Setting(
         config=config,
         config_path=config_path,
         prepared=prepared,
@@ -95,7 +96,7 @@ def _listen(settings: Server) -> list[socket.socket]:
     return listeners
 
 
-def _greet(setting: process.Setting, ports: Sequence[int], providers: Sequence[str]) -> None:
+def _greet(setting: Setting, ports: Sequence[int], providers: Sequence[str]) -> None:
     """Make the first keys where there are none, and say where the gateway is."""
     first = asyncio.run(_first_keys(setting.prepared))
     welcome(

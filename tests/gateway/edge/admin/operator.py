@@ -31,7 +31,7 @@ from gateway.edge.visits import Visits
 from gateway.exchange import Handler, chain
 from gateway.generation import Admit
 from gateway.parts import Parts
-from gateway.process import Setting, application
+from gateway.assembly import Setting, application
 from gateway.store.database import Prepared, administration, prepare
 from gateway.store.keyring import POLL_S
 from policies import request_path
