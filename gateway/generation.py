@@ -179,7 +179,7 @@ class Generations:
             self._next_price = asyncio.create_task(self._at_next_price(due_ms))
 
     async def _at_next_price(self, due_ms: int) -> None:
-        while self._now_ms() < due_ms:
+        while self._now_ms() < due_ms:  # noqa: ASYNC110 - the clock may be set
             await asyncio.sleep(min(due_ms / 1000 - self._now(), _LONGEST_SLEEP_S))
         async with self._changing:
             await self._follow_managed()
