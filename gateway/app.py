@@ -1,6 +1,6 @@
 """The HTTP application: which path is answered by whom?
 
-Every route but the ones in `OPEN` authenticates.
+Every route but the ones in `OPEN` and the dashboard's files authenticates.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def build_app(
     metrics: ASGIApp,
     admin: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """The application around its endpoints. `admin` are the operator's routes."""
+    """The application around its endpoints. `admin` are the operator's routes and pages."""
     return build_admin_app(
         [
             Route("/v1/chat/completions", chat, methods=["POST"]),

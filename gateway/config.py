@@ -37,6 +37,7 @@ class Server:
     drain_s: float = 30.0
     metrics: Literal["protected", "open"] = "protected"
     metrics_by_team: bool = False
+    dashboard: bool = True
     log: Literal["json", "off"] = "json"
 
 
