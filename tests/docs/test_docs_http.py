@@ -13,6 +13,7 @@ import pytest
 
 from gateway.app import build_app
 from gateway.calllog import CallLog
+from gateway.edge.dashboard import Dashboard
 from gateway.errors import InvalidRequest
 from gateway.record import call_record
 from gateway.wire.requests import parse_chat_request
@@ -32,7 +33,7 @@ async def nothing(scope: object, receive: object, send: object) -> None: ...
 
 def test_every_route_is_documented_and_no_other() -> None:
     parts = ("chat", "explain", "models", "live", "ready", "metrics")
-    app = build_app(**dict.fromkeys(parts, nothing))
+    app = build_app(**dict.fromkeys(parts, nothing), admin=Dashboard().routes())
     routes = {
         f"{method} {route.path.replace(':path', '')}"  # type: ignore[attr-defined]
         for route in app.routes
