@@ -109,6 +109,17 @@ async def test_pages_have_each_call_that_fits_once(
     found, pages = await walk(db, FILTERS[name], limit, look_at)
     assert found == wanted
     assert all(len(one.rows) <= limit for one in pages)
+    if len(wanted) < 30 and look_at > CALLS:
+        assert len(pages) == 1
+
+
+async def test_a_name_that_no_model_has_is_found(db: aiosqlite.Connection) -> None:
+    query = "SELECT call_id, asked_model FROM calls WHERE error = 'model_not_found'"
+    async with db.execute(query) as rows:
+        unknown = [tuple(row) for row in await rows.fetchall()]
+    for call_id, model in unknown[:3]:
+        found, _ = await walk(db, Filter(model=model), 10, 100_000)
+        assert found == [call_id]
 
 
 async def test_a_key_and_a_period_bound_a_page(db: aiosqlite.Connection, keys: list[str]) -> None:

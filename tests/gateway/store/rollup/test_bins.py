@@ -29,7 +29,9 @@ def test_a_moment_is_in_the_bin_that_the_wall_clock_shows(zone: str, name: BinNa
     found = bins(name, ZoneInfo(zone), SINCE, UNTIL)
     with closing(sqlite3.connect(":memory:")) as db:
         query = f"SELECT {found.sql('?1')}"
-        for at_ms in range(SINCE, UNTIL, 7 * QUARTER_MS):
+        changes = [start + step * QUARTER_MS for start, _ in found.offsets for step in (-2, -1, 0)]
+        around = [at_ms for at_ms in changes if at_ms >= SINCE]
+        for at_ms in (*range(SINCE, UNTIL, 7 * QUARTER_MS), *around):
             wall = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(zone))
             text = wall.date().isoformat() if name == "day" else f"{wall:%Y-%m-%dT%H}:00"
             assert found.label(found.number(at_ms)) == text

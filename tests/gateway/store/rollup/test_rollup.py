@@ -11,8 +11,10 @@ from gateway.store.accounts import SqlAccounts
 from gateway.store.leases import LeaseLost, Leases
 from gateway.store.reports import Filter
 from gateway.store.rollup import roll
-from gateway.store.rollup.families import DAY_MS, QUARTER_MS
+from gateway.store.rollup.families import DAY_MS, QUARTER_MS, USAGE
 from gateway.store.rollup.roll import Rollup
+from gateway.store.rollup.sums import Question, ask, snapshot
+from gateway.store.sqlite import reading
 from gateway.store.writer import Writer
 from tests.gateway.store.conftest import OpenWriter
 from tests.gateway.store.entries import NOW_MS, Clock, Rows, intent, record, settlement
@@ -201,3 +203,50 @@ async def test_nothing_is_marked_by_rows_of_now(
     await rollup.catch_up()
     assert rows.all("SELECT * FROM rollup_marks") == []
     assert rows.all("SELECT until_ms FROM rollup_state")[0]["until_ms"] <= NOW_MS
+
+
+async def test_a_charge_that_comes_late_counts_before_its_call_does(
+    path: Path, accounts: SqlAccounts, leases: Leases, rollup: Rollup, clock: Clock
+) -> None:
+    accounts.record(record("call_1"))
+    await accounts.drain()
+    await later(clock, leases)
+    await rollup.catch_up()
+    await accounts.open(intent("call_2.1"))
+    await accounts.settle(settlement("call_2.1", cost_nano_usd=4))
+    for _ in range(2):
+        (usage,) = await said(path, lambda r: r.usage())
+        assert (usage.calls, usage.cost_nano_usd) == (1, 4)
+        await rollup.catch_up()
+
+
+async def test_a_lost_call_counts_where_its_first_attempt_began(
+    path: Path, accounts: SqlAccounts, leases: Leases, rollup: Rollup, clock: Clock
+) -> None:
+    await accounts.open(intent("call_1.1"))
+    await accounts.settle(settlement("call_1.1"))
+    await accounts.open(intent("call_1.2", opened_at_ms=NOW_MS + QUARTER_MS))
+    await later(clock, leases)
+    await rollup.catch_up()  # the first quarter hour; the second has an open charge
+    await leases.leave()
+    await leases.sweep()
+    await leases.renew()
+    for _ in range(2):
+        found = await said(path, lambda r: r.errors())
+        assert [(row.error, row.calls) for row in found] == [("lost", 1)]
+        await rollup.catch_up()
+
+
+async def test_a_row_with_two_of_the_tags_counts_once(
+    path: Path, accounts: SqlAccounts, leases: Leases, rollup: Rollup, clock: Clock
+) -> None:
+    await accounts.open(intent("call_1.1", tags=("a", "b")))
+    await accounts.settle(settlement("call_1.1"))
+    await later(clock, leases)
+    await rollup.catch_up()
+    either = {"tag": ("a", "b", "c")}
+    async with reading(path) as db, snapshot(db):
+        question = Question(family=USAGE, measures=("attempts",), where=either)
+        assert await ask(db, question) == {(): {"attempts": 1}}
+        by_tag = Question(family=USAGE, measures=("attempts",), by=("tag",), where=either)
+        assert await ask(db, by_tag) == {("a",): {"attempts": 1}, ("b",): {"attempts": 1}}
