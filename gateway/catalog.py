@@ -123,6 +123,10 @@ class Catalog:
         entry = self._find(family, name)
         return entry is not None and _offered(family, name, entry, responses)
 
+    def entry(self, kind: str, name: str) -> Entry | None:
+        """What the table itself says of a model at a kind of provider."""
+        return self._find(family_of(kind), name)
+
     def names(self, kind: str, *, responses: bool = False) -> list[str]:
         """The table's chat models of a kind of provider, sorted."""
         family = family_of(kind)

@@ -14,18 +14,32 @@ __all__ = ["Hooks", "main"]
 main = Commands(
     name="sluice",
     help="An OpenAI-compatible gateway: keys, costs and fallbacks for every model provider.",
+    epilog="""\b
+Examples:
+  sluice serve
+  sluice keys create laptop --team research
+  sluice usage --by team --since 30d
+  sluice keys list --url https://gateway.example.com
+""",
     modules={
         "serve": "gateway.cli.serve:serve",
         "check": "gateway.cli.check:check",
+        "status": "gateway.cli.status:status",
+        "reload": "gateway.cli.reload:reload",
         "keys": "gateway.cli.keys:keys",
         "teams": "gateway.cli.teams:teams",
         "budgets": "gateway.cli.budgets:budgets",
+        "credentials": "gateway.cli.credentials:credentials",
+        "prices": "gateway.cli.prices:prices",
+        "targets": "gateway.cli.targets:targets",
         "cache": "gateway.cli.cache:cache",
-        "admin-key": "gateway.cli.admin_key:admin_key",
-        "encryption-key": "gateway.cli.encryption_key:encryption_key",
         "usage": "gateway.cli.usage:usage",
         "calls": "gateway.cli.calls:calls",
         "explain": "gateway.cli.explain:explain",
+        "audit": "gateway.cli.audit:audit",
+        "admin-key": "gateway.cli.admin_key:admin_key",
+        "encryption-key": "gateway.cli.encryption_key:encryption_key",
+        "completion": "gateway.cli.completion:completion",
     },
 )
 

@@ -45,11 +45,7 @@ def check(config_path: Path, as_json: bool) -> None:
 
     Finds the faults that would stop the start, all at once; then the exit code is 1.
     """
-    config = read(config_path)
-    with named_after(config_path):
-        catalog = Catalog.load(config.model_info)
-        load_policies(config.policies, config_path.parent)
-        redis_url(config, os.environ, config_path.parent)
+    config, catalog = check_configuration(config_path)
     states = provider_states(config, os.environ, config_path.parent)
     providers = [_provider(state, catalog) for state in states]
     on = {state.name for state in states if state.entry is not None}
@@ -61,6 +57,16 @@ def check(config_path: Path, as_json: bool) -> None:
     if aliases:
         print_rows(aliases, _ALIASES)
     click.echo(f"{config_path}: no faults; {_listening(config)}")
+
+
+def check_configuration(config_path: Path) -> tuple[Config, Catalog]:
+    """Raises `ConfigError` with what would stop the start, but for the database's part."""
+    config = read(config_path)
+    with named_after(config_path):
+        catalog = Catalog.load(config.model_info)
+        load_policies(config.policies, config_path.parent)
+        redis_url(config, os.environ, config_path.parent)
+    return config, catalog
 
 
 def _provider(state: ProviderState, catalog: Catalog) -> dict[str, Any]:

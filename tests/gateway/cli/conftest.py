@@ -43,12 +43,13 @@ class Shell:
     started: list[tuple[Config, Path, int | None]] = field(default_factory=list)
     run_server: Callable[[Config, Path, int | None], None] | None = None
 
-    def run(self, *arguments: str, code: int = 0) -> Result:
+    def run(self, *arguments: str, code: int = 0, given: str | None = None) -> Result:
+        """`given` is standard input."""
         environ = {"SLUICE_CONFIG": str(self.path), "OPENAI_API_KEY": "", "LAB_KEY": ""}
         hooks = Hooks(self.run_server or (lambda *given: self.started.append(given)))
         command: click.Command = main
         result = CliRunner().invoke(
-            command, arguments, obj=hooks, env=environ | self.environ, prog_name="sluice"
+            command, arguments, given, obj=hooks, env=environ | self.environ, prog_name="sluice"
         )
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
