@@ -58,7 +58,10 @@ async def following(path: Path, generations: Generations, *, watch: bool) -> Asy
         loop.add_signal_handler(_HANG_UP, asked.set)
         # The parent has blocked it until there is somebody to handle it.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {_HANG_UP})
-    task = asyncio.create_task(_follow(Watch(path) if watch else None, asked, generations))
+    watched = Watch(path) if watch else None
+    if watched is not None:
+        await _catch_up(asked, generations)
+    task = asyncio.create_task(_follow(watched, asked, generations))
     try:
         yield
     finally:
@@ -78,8 +81,6 @@ async def reload_all(generations: Generations, *, worker: bool) -> Reloaded:
 
 
 async def _follow(watch: Watch | None, asked: asyncio.Event, generations: Generations) -> None:
-    if watch is not None:
-        await _catch_up(asked, generations)
     while True:
         try:
             async with asyncio.timeout(WATCH_S if watch else None):
