@@ -9,7 +9,8 @@ from typing import Any
 from gateway.config import Config, ConfigError, RateLimits
 from gateway.references import Missing, dereference
 
-_RATES = ("rpm", "tpm", "concurrent")
+RATES = ("rpm", "tpm", "concurrent")
+"""Settings that are counted over all processes, or in vain."""
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -31,7 +32,7 @@ def redis_url(config: Config, environ: Mapping[str, str], base_dir: Path) -> str
 
 def refuse_unshared(settings: Iterable[Mapping[str, Any]]) -> None:
     """Raises `ConfigError` if a key or team, by its settings, has a limit of its own."""
-    if any(own.get(rate) for own in settings for rate in _RATES):
+    if any(own.get(rate) for own in settings for rate in RATES):
         message = (
             "Keys or teams have rpm, tpm or concurrent set, there is more than one worker and no "
             "redis.url: each process would count for itself. Set redis.url, or one worker."
@@ -41,9 +42,9 @@ def refuse_unshared(settings: Iterable[Mapping[str, Any]]) -> None:
 
 def has_limits(limits: RateLimits) -> bool:
     """Is there any limit in `[limits]`?"""
-    defaults = (getattr(limits, f"{scope}_{rate}") for scope in ("key", "team") for rate in _RATES)
+    defaults = (getattr(limits, f"{scope}_{rate}") for scope in ("key", "team") for rate in RATES)
     named = (*limits.models.values(), *limits.targets.values())
-    return any(defaults) or any(getattr(one, rate) for one in named for rate in _RATES)
+    return any(defaults) or any(getattr(one, rate) for one in named for rate in RATES)
 
 
 def redis_address(config: Config, environ: Mapping[str, str], base_dir: Path) -> str | None:

@@ -104,6 +104,8 @@ def _made(entry: PolicyEntry) -> Policy:
         policy: Policy = factory(**entry.settings)
     except (TypeError, ValueError) as error:
         raise _Unusable(f"its settings are wrong: {error}") from error
+    except Exception as error:  # somebody else's code: a reload must survive it
+        raise _Unusable(f"cannot be made: {_told(error)}") from error
     return policy if getattr(policy, "supports_dry_run", False) else Undeclared(policy)
 
 
@@ -118,10 +120,16 @@ def _named(use: str) -> Any:
         raise _Unusable(f"there is no module {error.name}") from error
     except (ImportError, SyntaxError) as error:
         raise _Unusable(f"cannot be imported: {error}") from error
+    except Exception as error:  # whatever its module does when it is imported
+        raise _Unusable(f"cannot be imported: {_told(error)}") from error
     found: Mapping[str, Any] = vars(module)
     if name not in found:
         raise _Unusable(f"{module_name} has no {name}")
     return found[name]
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _is_policy(found: object) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import aiosqlite
 import orjson
 
-from gateway.sealing import Sealer
+from gateway.sealing import Sealer, Unsealable
 from gateway.store.audit import Audit, Via
 from gateway.store.keytable import change
 from gateway.store.leases import unix_ms
@@ -162,9 +162,11 @@ def context_of(provider: str, name: str) -> bytes:
 
 def opened(sealer: Sealer, provider: str, name: str, sealed: str) -> Credential:
     """Raises `Unsealable`."""
-    plain: dict[str, Any] = orjson.loads(
-        sealer.open(bytes.fromhex(sealed), context_of(provider, name))
-    )
+    try:
+        box = bytes.fromhex(sealed)
+    except ValueError:
+        raise Unsealable("this is nothing that was sealed") from None
+    plain: dict[str, Any] = orjson.loads(sealer.open(box, context_of(provider, name)))
     return Credential(name, plain["secret"], plain["settings"])
 
 

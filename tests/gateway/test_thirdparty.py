@@ -24,6 +24,8 @@ class Word:
     def __init__(self, *, word="w", count=1):
         if count < 1:
             raise ValueError("count must be at least 1")
+        if count > 9:
+            raise OSError("no such list of words")
         self.word = word
     async def __call__(self, call, call_next):
         return await call_next(call.with_(body={**call.body, "word": self.word}))
@@ -51,11 +53,12 @@ async def function(call, call_next):
 def home(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "house_rules.py").write_text(MODULE)
     (tmp_path / "broken_rules.py").write_text("def (")
+    (tmp_path / "failing_rules.py").write_text("raise RuntimeError('not configured')")
     (tmp_path / "lacking_rules.py").write_text("import not_installed_anywhere")
     before = list(sys.path)
     yield tmp_path
     sys.path[:] = before
-    for name in ("house_rules", "broken_rules", "lacking_rules"):
+    for name in ("house_rules", "broken_rules", "failing_rules", "lacking_rules"):
         sys.modules.pop(name, None)
 
 
@@ -95,6 +98,8 @@ def test_the_configurations_directory_is_searched_last(home: Path) -> None:
         ({"use": "house_rulez:Word"}, "there is no module house_rulez"),
         ({"use": "lacking_rules:Word"}, "there is no module not_installed_anywhere"),
         ({"use": "broken_rules:Word"}, "cannot be imported: invalid syntax"),
+        ({"use": "failing_rules:Word"}, "cannot be imported: RuntimeError: not configured"),
+        ({"settings": {"count": 10}}, "cannot be made: OSError: no such list of words"),
         ({"use": "house_rules:Wort"}, "house_rules has no Wort"),
         ({"use": "house_rules:Plain"}, "is no policy: a class with"),
         ({"use": "house_rules:Blocking"}, "is no policy: a class with"),

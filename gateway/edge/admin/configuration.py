@@ -17,7 +17,11 @@ from gateway.references import is_reference
 _NAMES = Many(Text())
 # Whatever stands here may be a secret, unless it only says where one is.
 _MAY_BE_SECRET = frozenset(
-    ["api_key", "credentials", "secrets", "options", "headers", "pepper", "key", "old_keys", "url"]
+    [
+        *("api_key", "credentials", "secrets", "options", "headers"),
+        *("pepper", "key", "old_keys", "url", "otlp_endpoint"),
+        "settings",  # of a third-party policy
+    ]
 )
 _WITHHELD = "…"
 

@@ -13,7 +13,7 @@ from gateway.edge.admin.rights import (
     SETTING_CHANGES,
     SETTING_VALUES,
     TAG,
-    require_known,
+    require_usable,
 )
 from gateway.edge.admin.shapes import JSON, Fields, Many, Maybe, Number, Shape, Text, Whole, invalid
 from gateway.edge.controls import MAX_TAGS
@@ -148,7 +148,7 @@ class Keys:
 
     def _check(self, given: Mapping[str, Any]) -> None:
         """Raises `InvalidRequest` for what no shape can know."""
-        require_known(given.get("credentials", {}), self._parts.generation())
+        require_usable(given, self._parts)
         expires_at_ms = given.get("expires_at_ms")
         if expires_at_ms is not None and expires_at_ms <= self._parts.desk.clock():
             raise invalid("expires_at_ms", "lies in the past; revoke the key to end it")

@@ -56,15 +56,22 @@ class LiveCalls:
             raise RateLimitExceeded(
                 f"{MOST} listeners are here already.", retry_after_s=HEARTBEAT_S
             )
+        self._listeners += 1  # before anybody else can ask
+        try:
+            place = await self._place(ask)
+        except BaseException:
+            self._left()
+            raise
+        return _Following(self._events(place), self._left)
+
+    async def _place(self, ask: Ask) -> int:
         async with self._parts.desk.looking() as look:
             place = await last_place(look.db)  # from now on
         seen = header(ask.scope, b"last-event-id") or ""
         if seen.isdecimal() and len(seen) < 19:
-            place = min(place, int(seen))
-        elif "after" in ask.query:
-            place = min(place, ask.query["after"])
-        self._listeners += 1
-        return _Following(self._events(place), self._left)
+            return min(place, int(seen))
+        after: int = ask.query.get("after", place)
+        return min(place, after)
 
     async def _events(self, place: int) -> AsyncIterator[bytes]:
         loop, desk = asyncio.get_running_loop(), self._parts.desk

@@ -10,6 +10,7 @@ from gateway.edge.admin.shapes import JSON, Parameter, Text, invalid
 from gateway.periods import zone
 
 _LATEST_MS = 2**53
+_LONGEST_DIGITS = 16  # of that
 
 
 class Moment:
@@ -23,7 +24,7 @@ class Moment:
 
     def parse(self, text: str, param: str) -> int | datetime:
         if text.isdecimal() and len(text) > 8:  # shorter ones are dates: 20261101
-            if int(text) > _LATEST_MS:
+            if len(text) > _LONGEST_DIGITS or int(text) > _LATEST_MS:
                 raise invalid(param, "is too far in the future")
             return int(text)
         try:

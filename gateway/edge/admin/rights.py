@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from gateway.edge.admin.parts import AdminParts
 from gateway.edge.admin.shapes import (
     Fields,
     Flag,
@@ -18,6 +20,7 @@ from gateway.edge.admin.shapes import (
 from gateway.edge.controls import MAX_TAG_LENGTH
 from gateway.generation import Generation
 from gateway.keysettings import SETTINGS, KeySetting
+from gateway.sharing import RATES
 from gateway.tables import suggestion
 
 TAG = Text(most=MAX_TAG_LENGTH)
@@ -42,8 +45,21 @@ SETTING_CHANGES = Fields(
 """The same to change: null removes one."""
 
 
-def require_known(bindings: Mapping[str, str], generation: Generation) -> None:
-    """Are there such credentials? Raises `InvalidRequest`."""
+def require_usable(given: Mapping[str, Any], parts: AdminParts) -> None:
+    """Can these `credentials` and `settings` be followed here? Raises `InvalidRequest`."""
+    _require_known(given.get("credentials", {}), parts.generation())
+    _require_shared(given.get("settings", {}), parts)
+
+
+def _require_shared(settings: Mapping[str, Any], parts: AdminParts) -> None:
+    """As the start does: several workers need a place where they count together."""
+    if parts.redis is None and parts.generation().config.server.workers > 1:
+        for rate in RATES:
+            if settings.get(rate):
+                raise invalid(f"settings.{rate}", "needs redis.url, or one worker only")
+
+
+def _require_known(bindings: Mapping[str, str], generation: Generation) -> None:
     providers = generation.config.providers
     for provider, credential in bindings.items():
         param = f"credentials.{provider}"

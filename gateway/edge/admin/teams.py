@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway.edge.admin.operation import Ask, Operation, page, page_of
 from gateway.edge.admin.parts import AdminParts
-from gateway.edge.admin.rights import BINDINGS, SETTING_CHANGES, SETTING_VALUES, require_known
+from gateway.edge.admin.rights import BINDINGS, SETTING_CHANGES, SETTING_VALUES, require_usable
 from gateway.edge.admin.shapes import JSON, Fields, Flag, Many, Text, Whole
 from gateway.errors import Conflict, NotFound
 from gateway.store.administration import Administration
@@ -75,7 +75,7 @@ class Teams:
 
     async def create(self, ask: Ask) -> JSON:
         name, given = ask.body["name"], {n: v for n, v in ask.body.items() if n != "name"}
-        require_known(given.get("credentials", {}), self._parts.generation())
+        require_usable(given, self._parts)
         async with self._parts.desk.changing(ask.via) as admin:
             if name in await admin.keys.team_settings():
                 raise Conflict(f"There is a team {name!r} already.")
@@ -87,7 +87,7 @@ class Teams:
             return await _team(look, ask.path["name"])
 
     async def change(self, ask: Ask) -> JSON:
-        require_known(ask.body.get("credentials", {}), self._parts.generation())
+        require_usable(ask.body, self._parts)
         async with self._parts.desk.changing(ask.via) as admin:
             await _team(admin, ask.path["name"])  # a change makes no team
             await admin.keys.update_team(ask.path["name"], ask.body)

@@ -70,6 +70,22 @@ async def test_a_credential_is_kept_sealed_and_read_by_a_process(
     assert SECRET not in repr(held)
 
 
+async def test_a_damaged_credential_is_left_out_and_keeps_nobody_from_the_others(
+    credentials: CredentialAdmin,
+    db: aiosqlite.Connection,
+    rows: Rows,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Keys are read with it: if that failed, all keys would stop working before long."""
+    await credentials.add("openai", "research", Secret(secret=SECRET))
+    await credentials.add("openai", "damaged", Secret(secret=SECRET))
+    await db.execute("UPDATE provider_credentials SET sealed = 'xyz' WHERE name = 'damaged'")
+    (held,) = (await read(db)).credentials
+    assert held.credential.name == "research"
+    assert "damaged" in caplog.text
+    assert SECRET not in caplog.text
+
+
 async def test_a_credential_of_several_secrets(
     credentials: CredentialAdmin, db: aiosqlite.Connection
 ) -> None:

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.gateway.edge.admin.operator import Gateway
+from tests.gateway.edge.admin.operator import CONFIG, Gateway, running
 
 LATER_MS = int(time.time() * 1000) + 86_400_000
+
+
+async def test_rates_that_workers_would_count_each_for_themselves_are_refused(
+    tmp_path: Path,
+) -> None:
+    """The next start would be refused, with two workers and without Redis."""
+    several = CONFIG.replace("[server]", "[server]\nworkers = 2")
+    async with running(tmp_path, several) as gateway:
+        key = await gateway.post("/keys", {"name": "a", "settings": {"rpm": 0}}, status=201)
+        team = await gateway.post("/teams", {"name": "t"}, status=201)
+        limited = {"settings": {"rpm": 5}}
+        for method, path, body in (
+            ("POST", "/keys", {"name": "b", **limited}),
+            ("PATCH", f"/keys/{key['id']}", limited),
+            ("POST", "/teams", {"name": "u", **limited}),
+            ("PATCH", f"/teams/{team['name']}", limited),
+        ):
+            param, message = await gateway.refused(method, path, body)
+            assert (param, "redis.url" in message) == ("settings.rpm", True)
 
 
 async def test_a_new_key_works_at_once(gateway: Gateway) -> None:

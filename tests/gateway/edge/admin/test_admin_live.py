@@ -155,6 +155,18 @@ async def test_listeners_are_limited_and_leave_room(
         assert again.status == 200
 
 
+async def test_listeners_who_come_at_once_are_limited_too(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST", 2)
+    listeners = [Listener(gateway) for _ in range(6)]
+    for listener in listeners:
+        await listener.until(lambda listener=listener: listener.status is not None)
+    assert sorted(listener.status or 0 for listener in listeners) == [200] * 2 + [429] * 4
+    for listener in listeners:
+        await listener.leave()
+
+
 async def test_head_asks_for_no_stream(gateway: Gateway) -> None:
     headers = {"authorization": f"Bearer {ADMIN}"}
     answer = await asyncio.wait_for(gateway.client.head(PATH, headers=headers), 5)

@@ -186,8 +186,10 @@ async def test_a_price_that_cannot_be_is_refused(gateway: Gateway) -> None:
 async def test_the_configuration_is_shown_without_secrets(tmp_path: Path) -> None:
     secret = '\n[providers.hidden]\nkind = "openai"\napi_key = "sk-in-the-file"\n'
     headers = 'headers = { "x-token" = "very-secret", "x-name" = "env:NAME?" }\n'
-    async with running(tmp_path, CONFIG + secret + headers) as gateway:
+    telemetry = '[telemetry]\notlp_endpoint = "http://collector.test/otlp?token=hidden-too"\n'
+    async with running(tmp_path, CONFIG + secret + headers + telemetry) as gateway:
         shown = await gateway.get("/config")
+    assert "hidden-too" not in repr(shown)
     assert "sk-in-the-file" not in repr(shown)
     assert "very-secret" not in repr(shown)
     providers = shown["config"]["providers"]
