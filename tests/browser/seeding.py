@@ -11,6 +11,7 @@ import random
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def _budgets(ids: list[str], maker: _Maker) -> list[tuple[Any, str, float, bool]
 
     def about(column: int, value: str, share: float) -> float:
         """So many dollars that what the value spent is this share of them."""
-        spent = sum(row[16] for row in maker.charges if row[column] == value) / 1e9
+        rows = (row for row in maker.charges if row[12] >= maker.month_ms and row[column] == value)
+        spent = sum(row[16] for row in rows) / 1e9
         return max(1.0, spent / share)
 
     return [
@@ -131,6 +133,12 @@ class _Maker:
         self._random = random.Random(7)  # noqa: S311
         self.calls: list[Row] = []
         self.charges: list[Row] = []
+
+    @property
+    def month_ms(self) -> int:
+        """When this month began."""
+        now = datetime.fromtimestamp(self._now_ms / 1000, UTC)
+        return int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp() * 1000)
 
     def make(self) -> None:
         first_ms = self._now_ms // HOUR_MS * HOUR_MS - self._days * DAY_MS

@@ -40,6 +40,7 @@ export function formDialog({ title, fields, action, send, danger = false, about 
   const cancel = h("button", { class: "button", type: "button", onclick: () => box.close() }, "Cancel");
   const form = h("form", { class: "dialog-form", onsubmit: submit }, about && h("p", { class: "muted" }, about), fields, fault, h("div", { class: "dialog-foot" }, cancel, button));
   const box = dialog({ title, body: form });
+  (form.querySelector(":is(input, select, textarea):not(:disabled)") ?? cancel).focus();
 
   async function submit(event) {
     event.preventDefault();
