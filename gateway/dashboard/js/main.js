@@ -43,7 +43,7 @@ function askToSignIn() {
   document.title = "Sign in · Sluice";
   const form = signIn(begin);
   put(app, form);
-  form.querySelector("input").focus();
+  form.querySelector("#admin-key").focus();
 }
 
 async function render() {

@@ -58,6 +58,8 @@ export function signIn(done) {
       { class: "card", onsubmit: submit },
       h("img", { src: "/dashboard/files/icon.svg", alt: "", width: 44, height: 44 }),
       h("h1", {}, "Sign in to Sluice"),
+      // Password managers keep a name beside a secret.
+      h("input", { type: "text", name: "username", value: "admin", autocomplete: "username", hidden: true, readonly: true }),
       h("div", { class: "field" }, h("label", { for: "admin-key" }, "Admin key"), key, fault),
       button,
       h("p", { class: "hint" }, "It was printed at the first start. ", h("code", {}, "sluice admin-key reset"), " makes a new one."),
