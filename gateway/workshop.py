@@ -21,6 +21,7 @@ from gateway.managed import Managed
 from gateway.metrics import Metrics
 from gateway.parts import Parts
 from gateway.providers import sound_providers
+from gateway.sharing import redis_url
 from gateway.targets import ProviderEntry
 from gateway.tokenizers import load_for
 from gateway.upstream.lanes import Lanes
@@ -53,6 +54,7 @@ class Workshop:
 
     async def build(self, config: Config, managed: Managed) -> Generation:
         """Raises `ConfigError`; then the process is as it was."""
+        redis_url(config, os.environ, self.base_dir)  # new limits may need one
         states = sound_providers(config, os.environ, self.base_dir, managed)
         entries = [state.entry for state in states if state.entry is not None]
         catalog = self._corrected(_with_prices(config, managed.prices_at(int(self.now() * 1000))))

@@ -71,6 +71,16 @@ async def test_a_faulty_file_is_refused_and_the_last_good_one_kept(
     await until_all(gateway, "swift", 404)
 
 
+async def test_limits_that_workers_cannot_share_are_refused(start_gateway: StartGateway) -> None:
+    """As at a start: without Redis each of two workers would count for itself."""
+    several = table("server", drain_s=5.0, workers=2) + ECHO
+    gateway = await start_gateway(several)
+    write(gateway, several + alias("swift") + table("limits", key_rpm=1))
+    gateway.send_signal(signal.SIGHUP)
+    await until_logged(gateway, "each process would count for itself")
+    await until_all(gateway, "swift", 404)
+
+
 async def test_a_stream_under_way_ends_on_what_it_began_with(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(SERVER + ECHO + alias("slow", "echo-slow"))
     words = " ".join(str(number) for number in range(40))
