@@ -76,8 +76,8 @@ async def application(setting: Setting, visits: Visits) -> AsyncIterator[ASGIApp
             setting.config, _workshop(ground).build, partial(_read, setting.config_path)
         )
         stack.push_async_callback(generations.aclose)
+        ground.store.managed.changed = generations.follow  # also what changes during the start
         await generations.start(ground.store.managed.managed)
-        ground.store.managed.changed = generations.follow
         await stack.enter_async_context(
             following(setting.config_path, generations, watch=not setting.worker)
         )
