@@ -25,13 +25,13 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from starlette.applications import Starlette
 
+from gateway.assembly import Setting, application
 from gateway.configfile import load
 from gateway.edge.admin.routes import BASE
 from gateway.edge.visits import Visits
 from gateway.exchange import Handler, chain
 from gateway.generation import Admit
 from gateway.parts import Parts
-from gateway.assembly import Setting, application
 from gateway.store.database import Prepared, administration, prepare
 from gateway.store.keyring import POLL_S
 from policies import request_path
