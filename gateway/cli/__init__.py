@@ -35,6 +35,7 @@ Examples:
         "cache": "gateway.cli.cache:cache",
         "usage": "gateway.cli.usage:usage",
         "calls": "gateway.cli.calls:calls",
+        "export": "gateway.cli.export:export",
         "explain": "gateway.cli.explain:explain",
         "audit": "gateway.cli.audit:audit",
         "admin-key": "gateway.cli.admin_key:admin_key",
