@@ -7,6 +7,7 @@ import { h, svg } from "../dom.js";
 import { select, text } from "../fields.js";
 import { money, percent, short, whole } from "../format.js";
 import { toast } from "../notices.js";
+import { overTime } from "../cache/overtime.js";
 import { asked, choice, period, periodPicker } from "../period.js";
 import { badge, card, sheet, tile } from "../sheet.js";
 import { empty } from "../states.js";
@@ -17,18 +18,20 @@ const STORES = { off: "Off", memory: "In memory", disk: "On disk", redis: "In Re
 
 export async function show(main, signal) {
   const by = params().by ?? "model";
+  const span = period();
+  const step = span.step === "hour" ? "hour" : "day";
   const clear = h("button", { type: "button", class: "button danger", onclick: () => clearCache(() => show(main, signal)) }, "Clear");
   const tools = [choice("Group by", "by", BY, "model"), periodPicker(), clear];
-  await sheet(main, signal, { title: "Cache", tools }, load, ([found, names]) => draw(found, names, by));
+  await sheet(main, signal, { title: "Cache", tools }, load, ([found, times, keys]) => [draw(found, new Map(keys.map((key) => [key.id, key.name])), by, overTime(times.data, step))]);
 
-  async function load() {
-    const found = get("/cache", { ...asked(period()), by }, signal);
-    const keys = by === "key" ? await all("/keys", {}, signal) : [];
-    return [await found, new Map(keys.map((key) => [key.id, key.name]))];
+  function load() {
+    const query = asked(span);
+    const keys = by === "key" ? all("/keys", {}, signal) : [];
+    return Promise.all([get("/cache", { ...query, by }, signal), get("/cache", { ...query, by: step }, signal), keys]);
   }
 }
 
-function draw({ store, encrypted, totals, data }, names, by) {
+function draw({ store, encrypted, totals, data }, names, by, chart) {
   const asks = totals.hits + totals.coalesced + totals.misses;
   const rows = [...data].sort((a, b) => b.hits + b.coalesced - a.hits - a.coalesced);
   const name = (row) => names.get(row.group[by]) ?? (row.group[by] || "none");
@@ -52,6 +55,7 @@ function draw({ store, encrypted, totals, data }, names, by) {
       tile("Answered", whole(totals.hits + totals.coalesced), [`${whole(totals.coalesced)} by joining a call under way`]),
       tile("Store", STORES[store], [encrypted ? badge("encrypted", "good") : store !== "off" && badge("not encrypted"), totals.unreadable > 0 && badge(`${whole(totals.unreadable)} unreadable`, "warn")]),
     ),
+    chart,
     card(`By ${by}`, { flush: true }, rows.length ? table(`Cache by ${by}`, columns, rows) : empty("Nothing was looked up", "No call of this period used the cache.")),
   ];
 }

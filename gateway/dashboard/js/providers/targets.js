@@ -3,7 +3,7 @@
 import { post, segment } from "../api.js";
 import { link } from "../address.js";
 import { h } from "../dom.js";
-import { ago, duration, percent, whole } from "../format.js";
+import { ago, duration, money, percent, whole } from "../format.js";
 import { toast } from "../notices.js";
 import { badge } from "../sheet.js";
 import { empty } from "../states.js";
@@ -11,16 +11,18 @@ import { named, table } from "../table.js";
 
 const STATES = { closed: ["good", "works"], probing: ["warn", "probing"], benched: ["bad", "benched"] };
 
-export function targetTable(found, again) {
-  const { data, credentials, process } = found;
+/** What this process sees of targets, beside what the ledger has of the last day. */
+export function targetTable({ data, credentials, process }, usage, again) {
+  const day = new Map(usage.data.map((row) => [row.group.target, row]));
   if (!data.length) return h("div", { class: "card" }, empty("No targets", "Targets are named in config.toml: by aliases, and by providers' models."));
-  const most = Math.max(...data.map((one) => one.latency_ms ?? 0));
   const columns = [
     { title: "Target", cell: (one) => [h("a", { class: "main", href: link("calls", { target: one.name }) }, one.name), one.aliases.length > 0 && h("span", { class: "sub" }, one.aliases.join(", "))] },
     { title: "State", cell: state },
     { title: "Under way", number: true, cell: (one) => whole(one.in_flight) },
-    { title: "Latency", number: true, cell: (one) => (one.latency_ms === null ? h("span", { class: "faint" }, "unknown") : h("span", { class: one.latency_ms === most && data.length > 3 ? "warn" : null }, duration(one.latency_ms))) },
-    { title: "Lately", number: true, cell: (one) => (one.attempts ? named(`${whole(one.attempts)} attempts`, one.errors ? `${percent(one.errors / one.attempts, 0)} failed` : "none failed") : h("span", { class: "faint" }, "no attempts")) },
+    { title: "Latency", number: true, cell: (one) => (one.latency_ms === null ? h("span", { class: "faint" }, "unknown") : duration(one.latency_ms)) },
+    { title: "Breaker", number: true, cell: (one) => (one.attempts ? named(`${whole(one.errors)} of ${whole(one.attempts)}`, "failed lately") : h("span", { class: "faint" }, "no attempts")) },
+    { title: "Last 24 h", number: true, cell: (one) => lately(day.get(one.name)) },
+    { title: "Spend, 24 h", number: true, cell: (one) => money(day.get(one.name)?.cost_nano_usd ?? 0) },
     { title: "What can be done", unseen: true, cell: (one) => one.on && h("div", { class: "row-tools" }, h("button", { type: "button", class: "button small", disabled: one.state === "closed" && !one.errors, onclick: () => reset(one, again) }, "Reset")) },
   ];
   return [
@@ -28,6 +30,11 @@ export function targetTable(found, again) {
     h("div", { class: "card" }, table("Targets", columns, data)),
     credentials.length > 0 && refused(credentials),
   ];
+}
+
+function lately(row) {
+  if (!row?.attempts) return h("span", { class: "faint" }, "no attempts");
+  return named(`${whole(row.attempts)} attempts`, h("span", { class: row.errors ? "bad" : null }, row.errors ? `${percent(row.errors / row.attempts)} failed` : "none failed"));
 }
 
 function state(one) {
