@@ -29,6 +29,7 @@ from gateway.directory import Directory
 from gateway.edge.admin.parts import AdminParts
 from gateway.edge.admin.routes import admin_routes
 from gateway.edge.chat import ChatCompletions
+from gateway.edge.dashboard import Dashboard
 from gateway.edge.explain import Explain
 from gateway.edge.pages import Live, MetricsPage, Models, Ready
 from gateway.edge.ports import ByPort
@@ -251,7 +252,7 @@ def _app(ground: Ground, generations: Generations) -> ASGIApp:
 
 
 def _operators(ground: Ground, generations: Generations) -> list[BaseRoute]:
-    """The admin API."""
+    """The admin API, and the dashboard over it."""
     setting, store, redis = ground.setting, ground.store, ground.redis
     parts = AdminParts(
         desk=store.desk,
@@ -266,4 +267,7 @@ def _operators(ground: Ground, generations: Generations) -> list[BaseRoute]:
         caching=ground.caching,
         redis=None if redis is None else lambda: redis.available,
     )
-    return [*admin_routes(parts)]
+    routes: list[BaseRoute] = [*admin_routes(parts)]
+    if setting.config.server.dashboard:
+        routes += Dashboard().routes()
+    return routes
