@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ def main() -> None:
 
 
 def _run_server(config: Config, config_path: Path, listen_fds: Sequence[int]) -> None:
+    if hang_up := getattr(signal, "SIGHUP", None):
+        # Whoever asks for a reload this early would end the process: it waits for its handler.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {hang_up})
     from gateway.serving import run_server
 
     run_server(config, config_path, listen_fds)

@@ -56,7 +56,7 @@ async def following(path: Path, generations: Generations, *, watch: bool) -> Asy
     loop = asyncio.get_running_loop()
     if _HANG_UP is not None:
         loop.add_signal_handler(_HANG_UP, asked.set)
-        # The parent has blocked it until there is somebody to handle it.
+        # Held back until there is somebody to handle it.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {_HANG_UP})
     watched = Watch(path) if watch else None
     if watched is not None:

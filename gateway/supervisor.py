@@ -64,6 +64,7 @@ class Supervisor:
             signal.signal(number, self._stop)
         if _HANG_UP is not None:
             signal.signal(_HANG_UP, self._ask)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {_HANG_UP})  # held back since the start
         for _ in range(self._count):
             self._add()
         status = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -69,6 +70,21 @@ async def test_a_faulty_file_is_refused_and_the_last_good_one_kept(
     write(gateway, SERVER + ECHO)
     gateway.send_signal(signal.SIGHUP)
     await until_all(gateway, "swift", 404)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_signal_during_the_start_does_not_end_it(tmp_path: Path, workers: int) -> None:
+    gateway = GatewayProcess(tmp_path, SERVER + ECHO, arguments=("--workers", str(workers)))
+    starting = asyncio.create_task(asyncio.to_thread(gateway.start))
+    async with asyncio.timeout(WITHIN_S):
+        while not (tmp_path / "data" / "sluice.db").exists():  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.001)
+    gateway.send_signal(signal.SIGHUP)
+    await starting
+    try:
+        await until_logged(gateway, "configuration read")
+    finally:
+        assert gateway.stop() == 0
 
 
 async def test_limits_that_workers_cannot_share_are_refused(start_gateway: StartGateway) -> None:
