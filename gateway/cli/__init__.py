@@ -36,6 +36,8 @@ Examples:
         "usage": "gateway.cli.usage:usage",
         "calls": "gateway.cli.calls:calls",
         "export": "gateway.cli.export:export",
+        "recost": "gateway.cli.recost:recost",
+        "prune": "gateway.cli.prune:prune_command",
         "explain": "gateway.cli.explain:explain",
         "audit": "gateway.cli.audit:audit",
         "admin-key": "gateway.cli.admin_key:admin_key",

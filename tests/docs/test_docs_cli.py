@@ -30,7 +30,7 @@ def commands(
 
 def option_names(command: click.Command) -> set[str]:
     options = (p for p in command.params if isinstance(p, click.Option) and not p.hidden)
-    return {name for option in options for name in option.opts if name.startswith("-")}
+    return {name for option in options for name in option.opts if name.startswith("--")}
 
 
 COMMANDS = dict(commands(main))
