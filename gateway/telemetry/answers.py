@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from gateway.exchange import JSON, Completion, Events, Reply
 from gateway.trace import Fact
 
@@ -39,7 +41,7 @@ class Answer:
             self.id, self.model = _word(data.get("id")), _word(data.get("model"))
         choices = data.get("choices")
         for choice in choices if isinstance(choices, Sequence) else ():
-            index = choice.get("index") or 0
+            index = _place(choice, 0)
             if reason := _word(choice.get("finish_reason")):
                 self.finish_reasons[index] = reason
             if self._content and isinstance(said := choice.get(part), dict):
@@ -62,6 +64,12 @@ def _word(value: Any) -> str | None:
     return value[:_LONGEST] if isinstance(value, str) else None
 
 
+def _place(item: JSON, otherwise: int) -> int:
+    """Its index. Servers say all sorts of things, and nothing of it is a reason to fail a call."""
+    index = item.get("index")
+    return index if isinstance(index, int) else otherwise
+
+
 def _add(message: JSON, said: JSON) -> None:
     """A message, or the next piece of one."""
     for name in ("content", "refusal"):
@@ -69,8 +77,9 @@ def _add(message: JSON, said: JSON) -> None:
             message[name] = (message.get(name) or "") + text
     for position, call in enumerate(said.get("tool_calls") or ()):
         calls: dict[int, JSON] = message.setdefault("tool_calls", {})
-        known = calls.setdefault(call.get("index", position), {"arguments": ""})
+        known = calls.setdefault(_place(call, position), {"arguments": ""})
         known["id"] = call.get("id") or known.get("id")
         function = call.get("function") or {}
         known["name"] = function.get("name") or known.get("name")
-        known["arguments"] += function.get("arguments") or ""
+        given = function.get("arguments") or ""
+        known["arguments"] += given if isinstance(given, str) else orjson.dumps(given).decode()

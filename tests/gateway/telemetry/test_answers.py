@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from gateway.exchange import Completion, Event
 from gateway.telemetry.answers import Answer, Observed
 from gateway.telemetry.content import content_attributes
@@ -113,3 +115,21 @@ def test_arguments_that_are_no_json_stay_text() -> None:
         Answer(content=True), {"role": "assistant", "content": "x", "tool_calls": [broken]}
     )["gen_ai.input.messages"]
     assert message["parts"][1]["arguments"] == "{"
+
+
+@pytest.mark.parametrize("content", [True, False])
+@pytest.mark.parametrize("index", [None, "0", [1], 1.5])
+def test_what_no_provider_should_say_is_no_trouble_of_the_call(index: Any, content: bool) -> None:
+    """An answer that was paid for must not be lost for a report about it."""
+    function = {"name": "f", "arguments": {"city": "Paris"}}
+    calls = [
+        {"id": "a", "index": index, "function": function},
+        {"id": "b", "function": function, "index": 1},
+    ]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    answer = Answer(content=content)
+    choice = {"index": index, "message": message, "finish_reason": "tool_calls"}
+    answer.watch(Completion(data={"choices": [choice]}))
+    assert answer.finish_reasons == {0: "tool_calls"}
+    said = content_attributes({"messages": []}, answer.messages, answer.finish_reasons)
+    assert ("Paris" in said.get("gen_ai.output.messages", "")) == content
