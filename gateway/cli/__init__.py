@@ -25,6 +25,7 @@ Examples:
         "serve": "gateway.cli.serve:serve",
         "check": "gateway.cli.check:check",
         "status": "gateway.cli.status:status",
+        "top": "gateway.cli.top:top",
         "reload": "gateway.cli.reload:reload",
         "keys": "gateway.cli.keys:keys",
         "teams": "gateway.cli.teams:teams",

@@ -82,7 +82,7 @@ def print_fields(row: Row, columns: Sequence[Column]) -> None:
     table.add_column(overflow="fold")
     for column in columns:
         table.add_row(column.title, _cell(column, row))
-    _console().print(table)
+    screen().print(table)
 
 
 def _print_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
@@ -95,7 +95,7 @@ def _print_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
         table.add_column(column.title, justify=justify, style=column.style, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(column, row) for column in columns))
-    _console().print(table)
+    screen().print(table)
 
 
 def _cell(column: Column, row: Row) -> Text:
@@ -115,7 +115,8 @@ def _csv_cell(value: object) -> object:
     return plain(value) if isinstance(value, list | tuple | Mapping) else value
 
 
-def _console() -> Console:
+def screen(otherwise: int = _WIDTH_IN_A_FILE) -> Console:
+    """Standard output: as wide as its terminal is."""
     stream = sys.stdout
-    width = None if stream.isatty() else _WIDTH_IN_A_FILE
+    width = None if stream.isatty() else otherwise
     return Console(file=stream, width=width, highlight=False, soft_wrap=False)
