@@ -34,6 +34,7 @@ from gateway.edge.explain import Explain
 from gateway.edge.pages import Live, MetricsPage, Models, Ready
 from gateway.edge.ports import ByPort
 from gateway.edge.visits import Visits
+from gateway.flight import Flights
 from gateway.generation import Generations
 from gateway.health import Health
 from gateway.limits.demand import Limiter
@@ -184,7 +185,7 @@ def _show(metrics: Metrics, store: Store, config: Config) -> None:
 
 def _workshop(ground: Ground) -> Workshop:
     setting, store, telemetry = ground.setting, ground.store, ground.telemetry
-    sinks, pace = _sinks(ground), Pace()
+    sinks, pace, repeated = _sinks(ground), Pace(), Flights()
 
     def make_parts(config: Config, directory: Directory, caching: Caching | None) -> Parts:
         return Parts(
@@ -199,6 +200,7 @@ def _workshop(ground: Ground) -> Workshop:
             sinks=sinks,
             answers=store.answers,
             limiter=ground.limiter,
+            repeated=repeated,
         )
 
     return Workshop(

@@ -284,8 +284,7 @@ def _ended() -> Unavailable:
 class Flights:
     """The flights of this process that can be joined, by cache key."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self) -> None:
         self._open: dict[bytes, Flight] = {}
 
     def __len__(self) -> int:
@@ -298,9 +297,11 @@ class Flights:
             return None
         return flight if flight.whole and not flight.private else None
 
-    def start(self, key: bytes, call: Call, handler: Handler, landed: Landed) -> Flight:
+    def start(
+        self, key: bytes, call: Call, handler: Handler, landed: Landed, max_bytes: int
+    ) -> Flight:
         """A new flight, which takes the place of an older one."""
-        flight = self._open[key] = Flight(call, handler, landed, self._max_bytes)
+        flight = self._open[key] = Flight(call, handler, landed, max_bytes)
 
         def remove(_: object) -> None:
             if self._open.get(key) is flight:

@@ -11,6 +11,7 @@ from gateway.cache.caching import Caching
 from gateway.config import Config
 from gateway.directory import Directory
 from gateway.exchange import Call
+from gateway.flight import Flights
 from gateway.health import Health
 from gateway.idempotency import Answers
 from gateway.keys import VirtualKey
@@ -45,3 +46,5 @@ class Parts:
     limiter: Limiter = field(default_factory=MemoryLimiter)
     budgets: Budgets = field(default_factory=Budgets)
     caching: Caching | None = None
+    repeated: Flights = field(default_factory=Flights)
+    """Calls with an `Idempotency-Key` that are under way."""

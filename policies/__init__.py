@@ -36,7 +36,7 @@ def request_path(parts: Parts, keys: Keys) -> list[Policy]:
 
 def _idempotency(parts: Parts) -> list[Policy]:
     settings = parts.config.idempotency
-    return [Idempotency(settings, parts.answers)] if settings.enabled else []
+    return [Idempotency(settings, parts.answers, parts.repeated)] if settings.enabled else []
 
 
 def _retry(parts: Parts) -> Retry:

@@ -72,7 +72,8 @@ async def _fly(caching: Caching, terms: Terms, key: bytes, call: Call, call_next
         boarded += 1
         if flight is None:
             caching.note(call, Cached(_not_found(terms), key))
-            flight = caching.flights.start(key, call, call_next, landed)
+            most = caching.settings.max_entry_bytes
+            flight = caching.flights.start(key, call, call_next, landed, most)
         else:
             caching.note(call, Cached("coalesced", key))
         flight.join()

@@ -28,12 +28,16 @@ class Idempotency:
     """Answers repetitions of a call. Calls without the header pass by."""
 
     def __init__(
-        self, settings: Settings, answers: Answers, now: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        answers: Answers,
+        flights: Flights | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._answers = answers
         self._now = now
-        self._flights = Flights(settings.max_answer_bytes)
+        self._flights = Flights() if flights is None else flights  # an empty one is false
 
     async def __call__(self, call: Call, call_next: Handler) -> Reply:
         name = call.headers.get(HEADER)
@@ -54,7 +58,8 @@ class Idempotency:
         boarded = 0
         while True:
             joined = self._flights.find(place) if boarded < MOST_BOARDED else None
-            flight = joined or self._flights.start(place, call, lead, _landed)
+            most = self._settings.max_answer_bytes
+            flight = joined or self._flights.start(place, call, lead, _landed, most)
             boarded += 1
             try:
                 return await _share(flight, call)

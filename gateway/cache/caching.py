@@ -179,7 +179,7 @@ async def open_caching(
         aliases=config.models,
         keys=Keys(config.models, providers, shared.epochs),
         memory=memory,
-        flights=Flights(settings.max_entry_bytes),
+        flights=Flights(),
         behind=behind,
         seals=seals,
         epochs=shared.epochs,

@@ -146,7 +146,7 @@ class Scene:
             aliases=ALIASES,
             keys=Keys(ALIASES, ()),
             memory=MemoryStore(config.max_bytes, self.clock),
-            flights=Flights(config.max_entry_bytes),
+            flights=Flights(),
             now=self.clock,
         )
         self.provider = Provider()

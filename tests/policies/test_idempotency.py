@@ -29,7 +29,7 @@ from gateway.errors import (
     UpstreamModelNotFound,
 )
 from gateway.exchange import Call, Completion, Events, Handler, Reply, Stream
-from gateway.flight import Flight
+from gateway.flight import Flight, Flights
 from gateway.idempotency import Claim, NotKept, Replayed
 from gateway.trace import Stopped
 from gateway.usage import Usage
@@ -82,6 +82,21 @@ def start(policy: Idempotency, asked: Call, handler: Handler) -> asyncio.Task[Re
         return await policy(asked, handler)
 
     return asyncio.create_task(run())
+
+
+async def test_who_repeats_a_call_of_an_earlier_configuration_joins_it() -> None:
+    """A reload makes the policies anew; calls under way go on."""
+    store, flights = FakeAnswers(), Flights()
+    before = Idempotency(Settings(), store, flights, now=lambda: NOW_S)
+    after = Idempotency(Settings(), store, flights, now=lambda: NOW_S)
+    answer = Gated(completion())
+    first = start(before, asked(), answer)
+    await answer.reached.wait()
+    second = start(after, asked(), answer)
+    await asyncio.sleep(0)
+    answer.opened.set()
+    assert await first == await second
+    assert answer.calls == 1
 
 
 # ---------------------------------------------------------------------------- replays
