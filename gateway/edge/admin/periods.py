@@ -9,8 +9,8 @@ from typing import Any
 from gateway.edge.admin.shapes import JSON, Parameter, Text, invalid
 from gateway.periods import zone
 
-_LATEST_MS = 2**53
-_LONGEST_DIGITS = 16  # of that
+_LATEST_MS = 253_370_764_800_000  # the year 9999, with which calendars end
+_LONGEST_DIGITS = 15  # of that
 
 
 class Moment:
@@ -24,9 +24,7 @@ class Moment:
 
     def parse(self, text: str, param: str) -> int | datetime:
         if text.isdecimal() and len(text) > 8:  # shorter ones are dates: 20261101
-            if len(text) > _LONGEST_DIGITS or int(text) > _LATEST_MS:
-                raise invalid(param, "is too far in the future")
-            return int(text)
+            return int(text[: _LONGEST_DIGITS + 1])  # more is too far in the future anyway
         try:
             return datetime.fromisoformat(text)
         except ValueError:
@@ -55,13 +53,16 @@ def period_of(query: Mapping[str, Any]) -> tuple[int | None, int | None]:
 
 
 def _unix_ms(given: int | datetime | None, at: tzinfo, param: str) -> int | None:
-    if given is None or isinstance(given, int):
-        return given
-    moment = given if given.tzinfo else given.replace(tzinfo=at)
-    try:
-        found = int(moment.timestamp() * 1000)
-    except (OverflowError, ValueError):
-        found = -1
-    if found < 0:
-        raise invalid(param, "must be later than 1970")
+    if given is None:
+        return None
+    found = given if isinstance(given, int) else _timestamp_ms(given, at)
+    if not 0 <= found <= _LATEST_MS:
+        raise invalid(param, "must be between the years 1970 and 9999")
     return found
+
+
+def _timestamp_ms(moment: datetime, at: tzinfo) -> int:
+    try:
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=at)).timestamp() * 1000)
+    except (OverflowError, ValueError):
+        return -1
