@@ -114,11 +114,11 @@ def _budgets(ids: list[str], maker: _Maker) -> list[tuple[Any, str, float, bool]
         return max(1.0, spent / share)
 
     return [
-        ("team", "support", about(4, "support", 1.1), True),
-        ("team", "research", about(4, "research", 0.98), False),
-        ("team", "mobile", about(4, "mobile", 1.9), True),
-        ("key", ids[6], about(3, ids[6], 1.25), True),
-        ("model", "reason", about(6, "reason", 2.4), True),
+        ("team", "support", about(4, "support", 0.87), True),
+        ("team", "research", about(4, "research", 1.07), False),
+        ("team", "mobile", about(4, "mobile", 0.52), True),
+        ("key", ids[6], about(3, ids[6], 0.78), True),
+        ("model", "reason", about(6, "reason", 0.4), True),
     ]
 
 
@@ -298,7 +298,7 @@ def _facts(who: Row, asked: str, told: list[dict[str, Any]]) -> str:
             "fact": "limited",
             "place": "memory",
             "refused_by": None,
-            "left": {"key rpm": 581, "team tpm": 88_200},
+            "left": {"key requests": 581, "team tokens": 88_200},
         },
         {"fact": "routed", "alias": asked, "targets": targets},
         *told,

@@ -44,7 +44,7 @@ function text(name, title, value) {
     onchange: () => go(changed({ [name]: input.value.trim() })),
     onfocus: () => list && suggest(name, list),
   });
-  return h("div", { class: "filter" }, input, list);
+  return h("div", {}, input, list);
 }
 
 function select(name, title, options, value, change) {
@@ -53,7 +53,7 @@ function select(name, title, options, value, change) {
     { class: "input", "aria-label": title, name, "data-focus": `filter-${name}`, onchange: () => go(changed(change(chosen.value))) },
     options.map(([id, label]) => h("option", { value: id, selected: id === (value ?? "") }, label)),
   );
-  return h("div", { class: "filter" }, chosen);
+  return h("div", {}, chosen);
 }
 
 /** Keys are filtered by their ids; their names are what people know. */

@@ -54,7 +54,7 @@ export function chart({ title, kind, labels, series, format, axis = format, heig
     const band = bands(labels.length, inner.width);
     const y = upwards(marks.at(-1), inner.height);
     frame = { ...inner, left, band, y, shown };
-    cursor = svg("g", { class: "cursor" });
+    cursor = svg("g");
     canvas.setAttribute("width", width);
     canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const inside = svg("g", { transform: `translate(${left} ${HEAD})` }, grid(marks), cursor, kind.draw(shown, labels.length, frame), foot());

@@ -59,7 +59,7 @@ function draw(signal) {
     try {
       const found = await models(key.value());
       model.control.list.replaceChildren(...found.map(({ id }) => h("option", { value: id })));
-      if (!model.value() && found.length) model.control.value = found[0].id;
+      if (!model.value() && found.length && document.activeElement !== model.control) model.control.value = found[0].id;
     } catch {
       // The call itself says what is wrong with the key.
     }
