@@ -37,7 +37,11 @@ class ManagedReader:
             self.changed(found)
 
     async def _credentials(self, db: aiosqlite.Connection) -> list[ManagedCredential]:
-        """Those that can be opened; the others are logged and left out."""
+        """Those that can be opened; the others are logged, and stay as they were or are left out.
+
+        One that was opened before may have been sealed anew, by a process with a newer key.
+        """
+        before = {(held.provider, held.credential.name): held for held in self.managed.credentials}
         found: list[ManagedCredential] = []
         async with db.execute(_SELECT) as rows:
             async for provider, name, sealed, rotate in rows:
@@ -45,6 +49,8 @@ class ManagedReader:
                     credential = opened(self._sealer, provider, name, sealed)
                 except Unsealable as error:
                     _log.error("the stored credential %s of %s: %s", name, provider, error)
+                    if (provider, name) in before:
+                        found.append(before[provider, name])
                     continue
                 found.append(
                     ManagedCredential(provider=provider, credential=credential, rotate=bool(rotate))

@@ -86,6 +86,23 @@ async def test_a_damaged_credential_is_left_out_and_keeps_nobody_from_the_others
     assert SECRET not in caplog.text
 
 
+async def test_a_process_keeps_what_another_has_sealed_with_a_newer_key(
+    credentials: CredentialAdmin, db: aiosqlite.Connection, clock: Clock
+) -> None:
+    """The encryption key is replaced by restarting one process after the other."""
+    made = await credentials.add("openai", "research", Secret(secret=SECRET))
+    reader = ManagedReader(SEALER)
+    await reader.read(db)
+    newer = CredentialAdmin(db, Sealer(new_key()), clock)
+    await newer.rotate(made.id, Secret(secret=SECRET))
+    await reader.read(db)
+    (held,) = reader.managed.credentials
+    assert held.credential.secret == SECRET
+    await newer.remove(made.id)
+    await reader.read(db)
+    assert reader.managed.credentials == ()
+
+
 async def test_a_credential_of_several_secrets(
     credentials: CredentialAdmin, db: aiosqlite.Connection
 ) -> None:
