@@ -24,6 +24,7 @@ Examples:
     modules={
         "serve": "gateway.cli.serve:serve",
         "check": "gateway.cli.check:check",
+        "doctor": "gateway.cli.doctor:doctor",
         "status": "gateway.cli.status:status",
         "top": "gateway.cli.top:top",
         "reload": "gateway.cli.reload:reload",

@@ -71,6 +71,27 @@ def agreed_sealer(
     return sealer
 
 
+def known_sealer(
+    db: sqlite3.Connection,
+    home: Path,
+    encryption: Encryption,
+    base_dir: Path,
+    environ: Mapping[str, str] = os.environ,
+) -> Sealer | None:
+    """As `agreed_sealer`, but changes nothing; None: the database has no key yet."""
+    known = _known(db)
+    if known is None:
+        return None
+    reference = encryption.key or f"file:{FILE_NAME}"
+    place = base_dir if encryption.key else home
+    key = _key("encryption.key", reference, place, environ)
+    old = [_key("encryption.old_keys", one, base_dir, environ) for one in encryption.old_keys]
+    sealer = Sealer(key, old)
+    if not sealer.knows(bytes.fromhex(known)):
+        raise _mismatch(reference)
+    return sealer
+
+
 def forget(db: sqlite3.Connection) -> None:
     """Delete all that was sealed, and what is known of the key: for one that is lost."""
     with transaction(db):
@@ -114,10 +135,7 @@ def _replace(
 ) -> None:
     """Seal with the new key what an old one has sealed. What does not open is left as it is."""
     if not sealer.knows(bytes.fromhex(known)):
-        raise EncryptionKeyMismatch(
-            f"the encryption key {reference} is not the one that this database was sealed with: "
-            "restore that, name it in encryption.old_keys, or sluice encryption-key forget"
-        )
+        raise _mismatch(reference)
     for owner, wrapped in db.execute("SELECT owner, wrapped FROM data_keys").fetchall():
         with suppress(Unsealable):
             anew = sealer.rewrap(bytes.fromhex(wrapped), owner.encode())
@@ -129,6 +147,13 @@ def _replace(
             db.execute("UPDATE provider_credentials SET sealed = ? WHERE id = ?", values)
     _set_known(db, sealer, now_ms)
     db.execute("UPDATE keys_version SET version = version + 1")
+
+
+def _mismatch(reference: str) -> EncryptionKeyMismatch:
+    return EncryptionKeyMismatch(
+        f"the encryption key {reference} is not the one that this database was sealed with: "
+        "restore that, name it in encryption.old_keys, or sluice encryption-key forget"
+    )
 
 
 def _known(db: sqlite3.Connection) -> str | None:

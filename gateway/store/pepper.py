@@ -47,11 +47,31 @@ def agreed_pepper(
             (value, now_ms),
         )
     if not hmac.compare_digest(_check_value(db) or "", value):
-        raise PepperMismatch(
-            f"the pepper {reference} is not the one that this database's keys were made with: "
-            "restore the old pepper"
-        )
+        raise _mismatch(reference)
     return pepper
+
+
+def require_known(
+    db: sqlite3.Connection, reference: str, base_dir: Path, environ: Mapping[str, str] = os.environ
+) -> bool:
+    """Is it the pepper of this database? Changes nothing; False: the database knows none yet.
+
+    Raises `BadPepper` or `PepperMismatch`.
+    """
+    known = _check_value(db)
+    if known is None:
+        return False
+    pepper = _read(reference, base_dir, environ, fresh_database=False)
+    if not hmac.compare_digest(known, digest(pepper, _CHECK).hex()):
+        raise _mismatch(reference)
+    return True
+
+
+def _mismatch(reference: str) -> PepperMismatch:
+    return PepperMismatch(
+        f"the pepper {reference} is not the one that this database's keys were made with: "
+        "restore the old pepper"
+    )
 
 
 def _check_value(db: sqlite3.Connection) -> str | None:
