@@ -10,10 +10,10 @@ import click
 from gateway.cli.commands import Commands
 from gateway.cli.configuration import config_option, read
 from gateway.cli.database import administering
-from gateway.cli.output import print_json
+from gateway.cli.output import json_option, print_json
 
 
-@click.group("admin-key", cls=Commands)
+@click.group("admin-key", cls=Commands, epilog="\b\nExample:\n  sluice admin-key reset\n")
 def admin_key() -> None:
     """The admin key, which opens /metrics and the administration."""
 
@@ -25,7 +25,7 @@ Examples:
   SLUICE_ADMIN_KEY=$(sluice admin-key reset)
 """
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @config_option
 def reset(as_json: bool, config_path: Path) -> None:
     """Make a new admin key and print it, once; the old one opens nothing any more."""

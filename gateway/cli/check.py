@@ -11,7 +11,7 @@ import click
 
 from gateway.catalog import Catalog
 from gateway.cli.configuration import config_option, named_after, read
-from gateway.cli.output import Column, print_json, print_rows
+from gateway.cli.output import Column, json_option, print_json, print_rows
 from gateway.config import Config
 from gateway.providers import ProviderState, provider_states
 from gateway.sharing import redis_url
@@ -39,7 +39,7 @@ Examples:
 """
 )
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def check(config_path: Path, as_json: bool) -> None:
     """Check the configuration without starting, and show which providers are on and why not.
 

@@ -122,6 +122,6 @@ def deployment_at(
         with LocalDeployment(config_path) as deployment:
             yield deployment
         return
-    from gateway.cli.remote import RemoteDeployment, admin_key, configured_url
+    from gateway.cli.remote import RemoteDeployment
 
-    yield RemoteDeployment(url or configured_url(config_path), admin_key(admin_key_file))
+    yield RemoteDeployment(url, admin_key_file, config_path)

@@ -9,13 +9,16 @@ import click
 
 from gateway.cli.commands import Commands
 from gateway.cli.configuration import config_option, read
+from gateway.cli.output import json_option, print_json
 from gateway.store.faults import StoreFault
 from gateway.store.masterkey import forget as forget_key
 from gateway.store.migrate import require_head
 from gateway.store.sqlite import connect, database_path
 
 
-@click.group("encryption-key", cls=Commands)
+@click.group(
+    "encryption-key", cls=Commands, epilog="\b\nExample:\n  sluice encryption-key forget --yes\n"
+)
 def encryption_key() -> None:
     """The master key, which opens what the database keeps sealed."""
 
@@ -27,8 +30,9 @@ Example:
 """
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
 @config_option
-def forget(yes: bool, config_path: Path) -> None:
+def forget(yes: bool, as_json: bool, config_path: Path) -> None:
     """Delete all that is sealed, for a master key that is lost; the next start takes another.
 
     Gone are the stored credentials of providers, answers under idempotency keys, and encrypted
@@ -42,4 +46,7 @@ def forget(yes: bool, config_path: Path) -> None:
     with closing(connect(path, "full")) as db:
         require_head(db)
         forget_key(db)
-    click.echo("What was sealed is deleted. Start the gateway with the key that is to be used.")
+    if as_json:
+        print_json({"forgotten": True})
+    else:
+        click.echo("What was sealed is deleted. Start the gateway with the key that is to be used.")

@@ -26,17 +26,21 @@ _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 class RemoteDeployment:
-    """A gateway's admin API. The key is shown to that address only, and never printed."""
+    """A gateway's admin API. The key is shown to that address only, and never printed.
+
+    Where that is, and the key, are found out when something is asked.
+    """
 
     remote = True
 
-    def __init__(self, url: str, key: str) -> None:
-        self._base = base_url(url)
-        self._key = key
-        self._warned = False
+    def __init__(self, url: str | None, key_file: Path | None, config_path: Path) -> None:
+        self._url, self._key_file, self._config_path = url, key_file, config_path
+        self._base = ""
+        self._key = ""
 
     def ask(self, method: str, *place: str, body: Any = None, **query: Any) -> Any:
-        self._warn()
+        if not self._base:
+            self._connect()
         path = "/".join(quote(part, safe="") for part in place)
         given = {name: _text(value) for name, value in query.items() if value is not None}
         url = f"{self._base}/admin/v1/{path}" + (
@@ -47,10 +51,11 @@ class RemoteDeployment:
         status, text = fetch(self._base, Request(url, sent, headers, method=method))  # noqa: S310
         return self._answer(status, text)
 
-    def _warn(self) -> None:
-        if _in_the_clear(self._base) and not self._warned:
+    def _connect(self) -> None:
+        self._base = base_url(self._url or configured_url(self._config_path))
+        self._key = admin_key(self._key_file)
+        if _in_the_clear(self._base):
             click.echo(f"sluice: the admin key goes to {self._base} unencrypted.", err=True)
-        self._warned = True
 
     def _answer(self, status: int, text: bytes) -> Any:
         data = parsed(text)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 
 from gateway import __version__
+from gateway.cli import main
 from gateway.config import ConfigError
 from gateway.store.faults import BadPepper
 from tests.gateway.cli.conftest import Shell
 
-COMMANDS = ("serve", "check", "keys", "teams", "admin-key", "usage", "calls")
+COMMANDS = ("serve", "check", "keys", "teams", "admin-key", "usage", "calls", "top", "doctor")
 
 
 def test_without_a_command_the_help_is_shown(shell: Shell) -> None:
@@ -25,20 +28,91 @@ def test_the_version_is_shown(shell: Shell) -> None:
     assert shell.run("--version").stdout == f"sluice {__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *([name] for name in COMMANDS if name != "teams"),
-        *(["keys", name] for name in ("create", "list", "show", "revoke", "rotate")),
-        *(["teams", name] for name in ("list", "bind")),
-        ["admin-key", "reset"],
-        ["calls", "show"],
-    ],
-    ids=" ".join,
-)
-def test_every_command_has_help(shell: Shell, command: list[str]) -> None:
+def commands(group: click.Group, *path: str) -> Iterator[tuple[list[str], click.Command]]:
+    """Every command and group, with its name."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield [*path, name], command
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+
+
+EVERY = list(commands(main))
+
+
+@pytest.mark.parametrize("command", [name for name, _ in EVERY], ids=" ".join)
+def test_every_command_has_help_with_an_example(shell: Shell, command: list[str]) -> None:
     shown = shell.run(*command, "--help").stdout
     assert shown.startswith(f"Usage: sluice {' '.join(command)} ")
+    head, _, examples = shown.partition("Example")
+    assert f"sluice {command[0]}" in examples
+    assert any(line.strip().startswith("-h, --help") for line in head.splitlines())
+
+
+def test_every_command_that_tells_something_tells_it_as_json() -> None:
+    silent = {("serve",), ("completion",)}
+    for name, command in EVERY:
+        options = {option for param in command.params for option in param.opts}
+        if tuple(name) not in silent and not isinstance(command, click.Group):
+            assert "--json" in options, name
+
+
+def test_no_option_takes_an_admin_key_or_a_secret() -> None:
+    for name, command in EVERY:
+        for param in command.params:
+            assert param.name not in ("admin_key", "secret", "api_key"), name
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_completion(shell: Shell, shell_name: str) -> None:
+    script = shell.run("completion", shell_name).stdout
+    assert f"_SLUICE_COMPLETE={shell_name}_complete" in script
+    shell.failure("completion", "powershell", code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("ke", {"keys"}),
+        ("keys ro", {"rotate"}),
+        ("usage --by pro", {"provider"}),
+        ("keys list --te", {"--team"}),
+        ("export us", {"usage"}),
+        ("keys revoke lap", {"laptop"}),
+        ("keys list --team re", {"research"}),
+        ("keys revoke none", set()),
+    ],
+)
+def test_words_are_completed(shell: Shell, words: str, completed: set[str]) -> None:
+    shell.run("keys", "create", "laptop", "--team", "research")
+    assert completions(shell, words) == completed
+
+
+def test_a_key_is_completed_by_its_id_as_well(shell: Shell) -> None:
+    key = shell.json("keys", "create", "laptop")["id"]
+    assert completions(shell, f"keys show {key[:6]}") == {key}
+
+
+def test_nothing_is_completed_where_anything_is_amiss(shell: Shell) -> None:
+    assert completions(shell, "keys revoke l") == set()
+    assert not (shell.path.parent / "state").exists()
+    shell.path.write_text("nonsense")
+    assert completions(shell, "keys revoke l") == set()
+
+
+def completions(shell: Shell, words: str) -> set[str]:
+    given = words.split()
+    environ = {
+        "_SLUICE_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"sluice {words}",
+        "COMP_CWORD": str(len(given)),
+    }
+    shell.environ = {**shell.environ, **environ}
+    found = shell.run().stdout
+    shell.environ = {k: v for k, v in shell.environ.items() if k not in environ}
+    return {line.partition(",")[2] for line in found.splitlines() if line}
 
 
 @pytest.mark.parametrize(
