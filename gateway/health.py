@@ -133,6 +133,12 @@ class Health:
             if isinstance(key, tuple) and key[0] == provider and key[2:] in ((), (model,)):
                 del self._credentials.known[key]
 
+    def replaced(self, provider: str, credential: str) -> None:
+        """There is another secret under this name: what the one before met says nothing of it."""
+        for key in tuple(self._credentials.known):
+            if isinstance(key, tuple) and key[:2] == (provider, credential):
+                del self._credentials.known[key]
+
     def of(self, target: Target) -> Sequence[Breaker]:
         """The breakers that speak about a target: none while nothing has failed."""
         if not self._targets.known and not self._credentials.known:

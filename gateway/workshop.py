@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.cache.caching import Caching
@@ -22,7 +22,7 @@ from gateway.metrics import Metrics
 from gateway.parts import Parts
 from gateway.providers import sound_providers
 from gateway.sharing import redis_url
-from gateway.targets import ProviderEntry
+from gateway.targets import Credential, ProviderEntry
 from gateway.tokenizers import load_for
 from gateway.upstream.lanes import Lanes
 from gateway.upstream.native import NativeLane
@@ -51,6 +51,7 @@ class Workshop:
     caching: Caching | None
     now: Callable[[], float] = time.time
     _catalog: Catalog | None = None
+    _credentials: Mapping[tuple[str, str], Credential] = field(default_factory=dict)
 
     async def build(self, config: Config, managed: Managed) -> Generation:
         """Raises `ConfigError`; then the process is as it was."""
@@ -70,6 +71,7 @@ class Workshop:
         path, admit = self.build_path(parts, self.lanes)
         await self._prepare(config, entries)
         self._catalog = catalog
+        self._follow_credentials(_credentials(entries))
         return Generation(
             config=config,
             managed=managed,
@@ -95,7 +97,13 @@ class Workshop:
             await asyncio.to_thread(load_for, every, sorted({*config.models, *targets}))
         self.metrics.know({*config.models, *targets})
         self.metrics.watch_health(targets, self.health.state)
-        self.metrics.watch_credentials(_credential_names(entries), self.health.credential_state)
+
+    def _follow_credentials(self, found: Mapping[tuple[str, str], Credential]) -> None:
+        for place, credential in self._credentials.items():
+            if found.get(place, credential) != credential:
+                self.health.replaced(*place)
+        self._credentials = found
+        self.metrics.watch_credentials(found.keys(), self.health.credential_state)
 
 
 def _with_prices(
@@ -134,9 +142,10 @@ def _target_names(config: Config, entries: Sequence[ProviderEntry]) -> set[str]:
     return {*listed, *(target for alias in config.models.values() for target in alias.names)}
 
 
-def _credential_names(entries: Sequence[ProviderEntry]) -> set[tuple[str, str]]:
+def _credentials(entries: Sequence[ProviderEntry]) -> Mapping[tuple[str, str], Credential]:
+    """By the names of their providers and their own."""
     return {
-        (entry.provider.name, credential.name)
+        (entry.provider.name, credential.name): credential
         for entry in entries
         for credential in (entry.default, *entry.named.values())
     }

@@ -183,6 +183,27 @@ async def test_a_price_that_cannot_be_is_refused(gateway: Gateway) -> None:
         assert found == param
 
 
+async def test_a_new_secret_is_tried_though_the_one_before_was_refused(tmp_path: Path) -> None:
+    refused = json_answer({"error": {"message": "no", "code": "invalid_api_key"}}, status=401)
+    async with Upstream(refused) as upstream:
+        there = f'\n[providers.there]\nkind = "openai_compatible"\nbase_url = "{upstream.url}/v1"\n'
+        async with running(tmp_path, CONFIG + there) as gateway:
+            key = await gateway.post("/keys", {"name": "a"}, status=201)
+            made = await add(gateway, provider="there")
+
+            async def benched() -> bool:
+                await gateway.chat(key["secret"], model="there/m")
+                return bool((await gateway.get("/targets"))["credentials"])
+
+            await until(benched)
+            await gateway.post(f"/credentials/{made['id']}/rotate", {"secret": "sk-the-right-one"})
+
+            async def forgotten() -> bool:
+                return not (await gateway.get("/targets"))["credentials"]
+
+            await until(forgotten)
+
+
 async def test_the_configuration_is_shown_without_secrets(tmp_path: Path) -> None:
     secret = '\n[providers.hidden]\nkind = "openai"\napi_key = "sk-in-the-file"\n'
     headers = 'headers = { "x-token" = "very-secret", "x-name" = "env:NAME?" }\n'
