@@ -49,9 +49,15 @@ export function card(title, { about, tools, flush, id } = {}, ...children) {
   );
 }
 
-/** Figures side by side: `[name, value, ...beside]`, and a drawing in the corner. */
-export function tile(name, value, beside = [], corner = null) {
-  return h("div", { class: "card tile" }, corner, h("div", { class: "name" }, name), h("div", { class: "value" }, value), h("div", { class: "beside" }, beside));
+/** A figure: its name, its value, a small drawing, and what is to be known with it. */
+export function tile(name, value, beside = [], drawing = null) {
+  return h(
+    "div",
+    { class: "card tile" },
+    h("div", { class: "name" }, name),
+    h("div", { class: "figure" }, h("div", { class: "value" }, value), drawing),
+    h("div", { class: "beside" }, beside),
+  );
 }
 
 export const badge = (text, tone = "", dot = false) => h("span", { class: `badge ${tone} ${dot ? "dot" : ""}` }, text);
