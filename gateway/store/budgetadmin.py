@@ -99,9 +99,12 @@ class BudgetAdmin:
         return made
 
     async def recount(self, made: Budget) -> None:
-        """Count the ledger again: calls may have begun while processes did not know the budget."""
+        """Count the ledger again: calls may have begun while processes did not know the budget.
+
+        It may have been changed meanwhile, or removed. Raises `UnknownBudget`.
+        """
         async with transaction(self._db):
-            await self._recount(made)
+            await self._recount((await self.show(made.id)).budget)
 
     async def list(self) -> list[BudgetState]:
         """All budgets with what is spent and held in their current period."""

@@ -337,6 +337,24 @@ async def test_what_was_under_way_when_the_budget_came_is_spent_when_it_ends(
     assert reservations(rows) == []
 
 
+async def test_what_is_counted_again_is_the_budget_as_it_is_by_then(
+    accounts: SqlAccounts, path: Path, clock: Clock, rows: Rows
+) -> None:
+    await accounts.open(intent())
+    await accounts.settle(settlement(cost_nano_usd=300))
+    async with reading(path) as db:
+        admin = BudgetAdmin(db, clock)
+        first = await admin.set(draft())
+        await admin.set(draft(zone="Asia/Tokyo"))  # by somebody else: another period begins
+        await admin.recount(first)
+        (state,) = await admin.list()
+        assert state.spent_nano_usd == 300
+        await admin.remove_one(first.id)
+        with pytest.raises(UnknownBudget):
+            await admin.recount(first)
+    assert rows.all("SELECT * FROM budget_periods") == []
+
+
 async def test_setting_a_budget_again_changes_it_and_keeps_its_id(path: Path, clock: Clock) -> None:
     async with reading(path) as db:
         admin = BudgetAdmin(db, clock)
