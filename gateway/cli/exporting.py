@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 import aiosqlite
@@ -151,9 +152,14 @@ async def whole_period(
     return Period(since_ms=since, until_ms=max(since, until))
 
 
-def month_of(day_ms: int) -> tuple[int, int]:
+def month_of(unix_ms: int) -> tuple[int, int]:
     """The month of UTC in which a moment is."""
-    at = datetime.fromtimestamp(day_ms / 1000, UTC)
+    return _month_of_day(unix_ms // DAY_MS)
+
+
+@lru_cache(maxsize=1024)
+def _month_of_day(day: int) -> tuple[int, int]:
+    at = datetime.fromtimestamp(day * DAY_MS / 1000, UTC)
     start = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     end = (start + timedelta(days=32)).replace(day=1)
     return int(start.timestamp() * 1000), int(end.timestamp() * 1000)
