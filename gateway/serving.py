@@ -99,13 +99,16 @@ def _listen(settings: Server) -> list[socket.socket]:
 def _greet(setting: Setting, ports: Sequence[int], providers: Sequence[str]) -> None:
     """Make the first keys where there are none, and say where the gateway is."""
     first = asyncio.run(_first_keys(setting.prepared))
+    server = setting.config.server
+    admin_host = server.admin_host or server.host
     welcome(
         sys.stdout,
-        host=setting.config.server.host,
+        host=server.host,
         ports=ports,
         providers=providers,
         first=first,
         home=setting.prepared.path.parent,
+        dashboard_host=admin_host if server.dashboard else None,
     )
 
 

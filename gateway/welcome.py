@@ -25,13 +25,16 @@ def welcome(
     providers: Sequence[str],
     first: FirstKeys,
     home: Path,
+    dashboard_host: str | None = None,
 ) -> None:
     """Print the greeting of a start. `home` is the directory for the file of secrets.
 
-    A second port is that of administration.
+    A second port is that of administration; the dashboard, if there is one, is on the last.
     """
     url = f"http://{_reachable(host)}:{ports[0]}"
     lines = [f"Sluice listens on {url}", *(f"Administration: port {port}" for port in ports[1:])]
+    if dashboard_host is not None:
+        lines.append(f"Dashboard: http://{_reachable(dashboard_host)}:{ports[-1]}/")
     lines.append(f"Providers: {', '.join(providers)}")
     if first.key or first.admin_secret:
         lines += _keys_on_terminal(first) if out.isatty() else _keys_in_file(first, home)
