@@ -43,6 +43,7 @@ class SqlDataKeys:
         self._reading = reading
         self._clock = clock
         self._sealers: dict[str, tuple[int, Sealer]] = {}
+        self._reads = 0
         self._making = Operation(run=_make_all)
 
     def known(self, owner: str) -> Sealer | None:
@@ -53,17 +54,19 @@ class SqlDataKeys:
         sealer = self.known(owner)
         if sealer is not None:
             return sealer
+        reads = self._reads
         try:
             async with self._reading.execute(_FIND, (owner,)) as rows:
                 row = await rows.fetchone()
         except sqlite3.Error as error:
             raise NoDataKey(f"not read: {error}") from error
-        return self._unwrapped((row[0], row[1], row[2])) if row else None
+        return self._unwrapped((row[0], row[1], row[2]), reads) if row else None
 
     async def make(self, owner: str) -> Sealer:
         sealer = self.known(owner)
         if sealer is not None:
             return sealer
+        reads = self._reads
         wrapped = self._master.wrap(new_key(), owner.encode()).hex()
         try:
             rows: Mapping[str, Row] = await self._writer.submit(
@@ -72,7 +75,7 @@ class SqlDataKeys:
         except (*FAULTS, TimeoutError) as error:
             _log.warning("data key not made: %s", error)
             raise NoDataKey(f"not made: {error}") from error
-        return self._unwrapped(rows[owner])
+        return self._unwrapped(rows[owner], reads)
 
     async def read(self, db: aiosqlite.Connection) -> None:
         """Forget the keys whose rows are gone. Called when `keys_version` has changed."""
@@ -81,15 +84,18 @@ class SqlDataKeys:
         for owner, (created_at_ms, _) in list(self._sealers.items()):
             if there.get(owner) != created_at_ms:
                 del self._sealers[owner]
+        self._reads += 1
 
-    def _unwrapped(self, row: Row) -> Sealer:
+    def _unwrapped(self, row: Row, reads: int) -> Sealer:
+        """Kept, unless the rows were looked at since: this one may have gone by then."""
         owner, wrapped, created_at_ms = row
         try:
             sealer = self._master.unwrap(bytes.fromhex(wrapped), owner.encode())
         except (Unsealable, ValueError) as error:
             _log.warning("data key of %s not opened: %s", owner, error)
             raise NoDataKey("not opened") from error
-        self._sealers[owner] = (created_at_ms, sealer)
+        if reads == self._reads:
+            self._sealers[owner] = (created_at_ms, sealer)
         return sealer
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -91,3 +92,25 @@ async def test_a_wrapped_key_opens_for_its_owner_only(open_keys, rows: Rows) -> 
         )
         with pytest.raises(NoDataKey):
             await other.find("team:blue")
+
+
+async def test_a_key_that_goes_while_it_is_looked_for_is_not_kept(
+    open_keys, path: Path, open_writer: OpenWriter, clock: Clock
+) -> None:
+    async with open_keys() as one, reading(path) as db:
+        await one.make("team:red")
+
+        class Slow:
+            """A connection over which the team is deleted, just as an answer comes."""
+
+            @asynccontextmanager
+            async def execute(self, *asked: Any) -> AsyncIterator[Any]:
+                async with db.execute(*asked) as rows:
+                    yield rows
+                await db.execute("DELETE FROM data_keys")
+                await db.commit()
+                await other.read(db)
+
+        other = SqlDataKeys(MASTER, await open_writer(), cast(Any, Slow()), clock)
+        await other.find("team:red")
+        assert other.known("team:red") is None
