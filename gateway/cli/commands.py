@@ -64,6 +64,8 @@ class Commands(click.Group):
             raise Failure(str(error)) from None
         except sqlite3.Error as error:
             raise Failure(f"the database: {error}") from None
+        except BrokenPipeError:
+            raise  # whoever reads has read enough, as `head` does: nothing is to be said
         except OSError as error:
             raise Failure(f"{error.filename or 'the system'}: {error.strerror or error}") from None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -31,23 +32,22 @@ class CsvRows:
     """With a header. A text that a spreadsheet would calculate gets a `'` before it."""
 
     def __init__(self, file: IO[bytes], fields: Sequence[Field]) -> None:
-        self._file = file
-        self._fields = fields
-        self._writer = csv.writer(self, lineterminator="\n")
+        self._file = io.TextIOWrapper(file, "utf-8", newline="")
+        self._cells = [_CELLS.get(field.kind, _as_it_is) for field in fields]
+        self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow([field.name for field in fields])
 
-    def write(self, rows: Any) -> Any:
-        """Rows, or what the csv module made of one."""
-        if isinstance(rows, str):
-            return self._file.write(rows.encode())
-        for row in rows:
-            self._writer.writerow(
-                [_cell(field, value) for field, value in zip(self._fields, row, strict=True)]
-            )
-        return None
+    def write(self, rows: Sequence[Row]) -> None:
+        self._writer.writerows(
+            [
+                "" if value is None else cell(value)
+                for cell, value in zip(self._cells, row, strict=True)
+            ]
+            for row in rows
+        )
 
     def close(self) -> None:
-        """Nothing is held back."""
+        self._file.detach()  # which flushes, and leaves the file open
 
 
 class JsonRows:
@@ -125,18 +125,24 @@ def _date(day: int) -> str:
     return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
 
 
-def _cell(field: Field, value: Any) -> Any:
-    if value is None:
-        return ""
-    if field.kind == "usd":
-        return usd(value)
-    if field.kind == "time":
-        return iso(value)
-    if field.kind == "flag":
-        return "true" if value else "false"
-    if field.kind == "text" and value.startswith(_FORMULA):
-        return f"'{value}"
+def _as_it_is(value: Any) -> Any:
     return value
+
+
+def _flag(value: Any) -> str:
+    return "true" if value else "false"
+
+
+def _text(value: str) -> str:
+    return f"'{value}" if value.startswith(_FORMULA) else value
+
+
+_CELLS: Mapping[str, Callable[[Any], Any]] = {
+    "usd": usd,
+    "time": iso,
+    "flag": _flag,
+    "text": _text,
+}
 
 
 def _json(field: Field, value: Any) -> Any:

@@ -167,11 +167,11 @@ def test_a_file_is_replaced_only_by_a_whole_one(
     file = tmp_path / "calls.csv"
     file.write_text("old")
 
-    def broken(*_: object) -> str:
+    def broken(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("gateway.cli.exportfiles.iso", broken)
+        patched.setattr("gateway.cli.export.CsvRows.write", broken)
         assert "No space left" in shell.failure("export", "calls", "-o", str(file))
     assert file.read_text() == "old"
     assert shell.run("export", "calls", "-o", str(file)).stderr == "Wrote 2 rows.\n"

@@ -94,6 +94,10 @@ def test_a_file_of_ones_own_prices_what_it_names(shell: Shell, key: str, tmp_pat
         "0.001400000",
         "0.001000000",
     )
+    file.write_text('["echo/m"]\ninput_cost_per_token = 1e-6\noutput_cost_per_token = 0\n')
+    told = shell.json("recost", "--prices", str(file))["total"]
+    assert (told["was_nano_usd"], told["would_be_nano_usd"]) == (1_401_499, 2_401_499)
+    assert told["kept"] == 2
 
 
 def test_prices_are_those_of_a_day(shell: Shell, key: str) -> None:
