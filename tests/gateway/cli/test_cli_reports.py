@@ -182,6 +182,15 @@ def test_a_list_of_calls_goes_on_after_its_end(shell: Shell, key: str) -> None:
     assert shell.failure("calls", "--after", "x", code=2) == "after is no place in this list."
 
 
+def test_a_long_list_is_asked_for_page_by_page(
+    shell: Shell, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.cli.calls._PAGE", 1)
+    shown = shell.json("calls", "--limit", "2")
+    assert [call["call_id"] for call in shown["calls"]] == ["c2", "c1"]
+    assert shown["next"] is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "calls"),
     [
