@@ -6,16 +6,18 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
+import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, StorageState, expect
 
-from tests.browser.chromium import PATIENCE_MS, Watch, chromium, find_chromium, opened
+from tests.browser.chromium import PATIENCE_MS, chromium, find_chromium, opened
 from tests.browser.seeding import seed
 from tests.gateway_process import ECHO, GatewayProcess, table
 
+ADMIN_KEY = "sk-sluice-admin-of-the-tests"
 CONFIG = (
     table("server", drain_s=1.0, dashboard=True)
     + table("cache", store="memory")
@@ -56,18 +58,44 @@ async def browser() -> AsyncIterator[Browser]:
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayProcess]:
     home = tmp_path_factory.mktemp("gateway")
     await seed(home, int(time.time() * 1000), days=8, calls_a_day=120)
-    admin = {"SLUICE_ADMIN_KEY": "sk-sluice-admin-of-the-tests"}
+    admin = {"SLUICE_ADMIN_KEY": ADMIN_KEY}
     async with GatewayProcess(home, CONFIG, env={"OPENAI_API_KEY": "sk-x", **admin}) as gateway:
         yield gateway
 
 
 @pytest.fixture
 def admin_key() -> str:
-    return "sk-sluice-admin-of-the-tests"
+    return ADMIN_KEY
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def session(browser: Browser, gateway: GatewayProcess) -> StorageState:
+    """What a browser keeps of a session: it is signed in to once."""
+    async with opened(browser, gateway.url) as (page, _):
+        await page.goto(f"{gateway.url}/dashboard/playground")
+        await sign_in(page, ADMIN_KEY)
+        return await page.context.storage_state()
+
+
+class NewKey(Protocol):
+    async def __call__(self, name: str, **given: Any) -> str: ...
 
 
 @pytest.fixture
-def visit(browser: Browser, gateway: GatewayProcess, admin_key: str) -> Visit:
+def new_key(gateway: GatewayProcess, admin_key: str) -> NewKey:
+    """`await new_key("anna", team="research")`: its secret."""
+
+    async def make(name: str, **given: Any) -> str:
+        admin = {"authorization": f"Bearer {admin_key}"}
+        async with httpx.AsyncClient(base_url=gateway.url, headers=admin) as client:
+            made = await client.post("/admin/v1/keys", json={"name": name, **given})
+            return str(made.json()["secret"])
+
+    return make
+
+
+@pytest.fixture
+def visit(browser: Browser, gateway: GatewayProcess, session: StorageState) -> Visit:
     """`async with visit("calls") as page`: signed in, watched, and nothing may go wrong in it.
 
     `expected` are the error statuses that are asked for; `signed_in=False` stays at the form.
@@ -81,12 +109,12 @@ def visit(browser: Browser, gateway: GatewayProcess, admin_key: str) -> Visit:
         expected: tuple[int, ...] = (),
         **options: Any,
     ) -> AsyncIterator[Page]:
-        watch: Watch
-        async with opened(browser, gateway.url, base_url=gateway.url, **options) as (page, watch):
+        known = {"base_url": gateway.url, "storage_state": session if signed_in else None}
+        async with opened(browser, gateway.url, **known, **options) as (page, watch):
             watch.expected |= set(expected)
             await page.goto(f"/dashboard/{path}")
             if signed_in:
-                await sign_in(page, admin_key)
+                await settled(page)
             yield page
             assert watch.problems == []
 

@@ -84,7 +84,7 @@ async def test_the_policy_would_stop_it_anyway(browser: Browser, gateway: Gatewa
               const place = document.createElement("div");
               place.innerHTML = markup;
               document.body.append(place);
-              await told;
+              await Promise.race([told, new Promise((done) => setTimeout(done, 2000))]);
               return window.owned ?? null;
             }""",
             MARKUP,

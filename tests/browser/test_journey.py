@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 
 import httpx
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
-from tests.browser.conftest import Visit, settled
+from tests.browser.conftest import NewKey, Visit, settled
 from tests.gateway_process import GatewayProcess
 
 
@@ -48,7 +49,9 @@ async def refusal(gateway: GatewayProcess, secret: str) -> str:
     return str(answer.json()["error"]["message"])
 
 
-async def test_from_a_new_key_to_its_end(visit: Visit, gateway: GatewayProcess) -> None:
+async def test_from_a_new_key_to_its_end(
+    visit: Visit, gateway: GatewayProcess, new_key: NewKey
+) -> None:
     # The row of a call is written a moment after its end: the trace may be asked for too early.
     async with visit("keys", expected=(401, 404)) as page:
         secret = await make_key(page, "journey", Team="travel", Monthly_budget="3")
@@ -67,14 +70,19 @@ async def test_from_a_new_key_to_its_end(visit: Visit, gateway: GatewayProcess) 
 
         # And one by HTTP, which arrives while the calls are looked at.
         await page.get_by_role("link", name="Calls").click()
+        await page.get_by_label("Team").fill("travel")
+        await page.get_by_label("Team").press("Enter")
         await page.get_by_role("button", name="Live").click()
         await expect(page.locator(".pulse.on")).to_be_visible()
         await settled(page)
+        other = await call(gateway, await new_key("other"))
         answered = await call(gateway, secret)
         assert answered.status_code == 200, answered.text
         row = page.locator(f"[data-id='{answered.headers['x-sluice-call-id']}']")
         await expect(row).to_contain_text("journey")
         await expect(row).to_contain_text("travel")
+        await expect(page.locator("tbody tr")).to_have_count(2)  # and not the other team's
+        assert other.headers["x-sluice-call-id"] not in await page.content()
         await row.get_by_role("button", name="echo").click()
         panel = page.get_by_role("dialog", name="Call")
         await expect(panel).to_contain_text("Attempt 1 at echo/echo")
@@ -132,8 +140,8 @@ async def test_a_faulty_form_says_what_is_wrong_and_keeps_what_was_typed(visit: 
         await expect(dialog.get_by_label("Name")).to_have_value("taggy")
 
 
-async def test_an_answer_can_be_stopped(visit: Visit, gateway: GatewayProcess) -> None:
-    secret = gateway.command("keys", "create", "hasty").strip().splitlines()[-1]
+async def test_an_answer_can_be_stopped(visit: Visit, new_key: NewKey) -> None:
+    secret = await new_key("hasty")
     async with visit("playground", expected=(404,)) as page:
         await page.get_by_label("Virtual key").fill(secret)
         await page.get_by_label("Model").fill("echo/echo-slow")
@@ -146,11 +154,27 @@ async def test_an_answer_can_be_stopped(visit: Visit, gateway: GatewayProcess) -
         await expect(page.locator(".beside-answer")).to_contain_text("499")
 
 
-async def test_a_call_is_explained_without_being_made(
-    visit: Visit, gateway: GatewayProcess
-) -> None:
-    secret = gateway.command("keys", "create", "curious", "--model", "echo").strip()
-    secret = secret.splitlines()[-1]
+async def test_a_stream_that_breaks_keeps_what_came_and_says_why(visit: Visit) -> None:
+    async def broken(route: Route) -> None:
+        """As the gateway sends one: an event, a heartbeat, and an error in place of the end."""
+        chunk = {"choices": [{"delta": {"content": "so far"}}]}
+        error = {"error": {"message": "The provider hung up.", "code": "upstream_error"}}
+        events = f"data: {json.dumps(chunk)}\n\n: \n\ndata: {json.dumps(error)}\n\n"
+        await route.fulfill(content_type="text/event-stream", body=events)
+
+    async with visit("playground", expected=(401,)) as page:
+        await page.route("**/v1/chat/completions", broken)
+        await page.get_by_label("Virtual key").fill("sk-of-nobody")
+        await page.get_by_label("Model").fill("echo")
+        await page.get_by_label("Message", exact=True).fill("on and on")
+        await page.get_by_role("button", name="Send").click()
+        answer = page.get_by_role("region", name="Answer", exact=True).last
+        await expect(answer).to_contain_text("so far")
+        await expect(answer.get_by_role("alert")).to_have_text("The provider hung up.")
+
+
+async def test_a_call_is_explained_without_being_made(visit: Visit, new_key: NewKey) -> None:
+    secret = await new_key("curious", models=["echo"])
     async with visit("playground") as page:
         await page.get_by_label("Virtual key").fill(secret)
         await page.get_by_label("Model").fill("echo")

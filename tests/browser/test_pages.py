@@ -162,10 +162,10 @@ async def test_credentials_prices_and_budgets_are_kept(
         await page.get_by_role("link", name="Prices").click()
         await page.get_by_role("button", name="Price", exact=True).click()
         await dialog.get_by_label("Model").fill("openai/o3")
-        await dialog.get_by_label("Prompt, dollars per million", exact=True).fill("0.15")
+        await dialog.get_by_label("Prompt, dollars per million", exact=True).fill("2.19")
         await dialog.get_by_label("Completion, dollars per million", exact=True).fill("2.5")
         await dialog.get_by_role("button", name="Set the price").click()
-        await expect(page.get_by_role("row").filter(has_text="openai/o3")).to_contain_text("$0.15")
+        await expect(page.get_by_role("row").filter(has_text="openai/o3")).to_contain_text("$2.19")
 
         await page.goto("/dashboard/keys?tab=budgets")
         await page.get_by_role("button", name="New budget").click()
@@ -184,7 +184,7 @@ async def test_credentials_prices_and_budgets_are_kept(
     async with httpx.AsyncClient(base_url=gateway.url, headers=admin) as client:
         prices = (await client.get("/admin/v1/prices")).json()["data"]
     (figures,) = (price["figures"] for price in prices if price["model"] == "openai/o3")
-    assert figures == {"input_cost_per_token": 1.5e-07, "output_cost_per_token": 2.5e-06}
+    assert figures == {"input_cost_per_token": 2.19e-06, "output_cost_per_token": 2.5e-06}
 
 
 async def test_the_other_pages_show_what_there_is(visit: Visit) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from playwright.async_api import expect
 
-from tests.browser.conftest import Visit, settled, sign_in
-from tests.gateway_process import GatewayProcess
+from tests.browser.conftest import NewKey, Visit, settled, sign_in
 
 
 async def test_a_wrong_key_is_refused_and_the_right_one_opens(visit: Visit, admin_key: str) -> None:
@@ -18,8 +17,8 @@ async def test_a_wrong_key_is_refused_and_the_right_one_opens(visit: Visit, admi
         await expect(page.get_by_role("heading", level=1)).to_have_text("Keys & teams")
 
 
-async def test_a_virtual_key_opens_nothing(visit: Visit, gateway: GatewayProcess) -> None:
-    made = gateway.command("keys", "create", "no-admin").strip().splitlines()[-1]
+async def test_a_virtual_key_opens_nothing(visit: Visit, new_key: NewKey) -> None:
+    made = await new_key("no-admin")
     async with visit(signed_in=False, expected=(403,)) as page:
         await page.get_by_label("Admin key").fill(made)
         await page.get_by_role("button", name="Sign in").click()

@@ -1,6 +1,6 @@
 // The filters of calls: kept in the address, so that a link shows the same calls.
 
-import { all } from "../api.js";
+import { all, get } from "../api.js";
 import { changed, go, params } from "../address.js";
 import { h } from "../dom.js";
 import { PERIODS, periodQuery } from "./periods.js";
@@ -59,6 +59,7 @@ function select(name, title, options, value, change) {
 /** Keys are filtered by their ids; their names are what people know. */
 async function suggest(name, list) {
   if (list.hasChildNodes()) return;
-  const rows = await all(name === "key" ? "/keys" : "/teams").catch(() => []);
+  const asked = name === "key" ? all("/keys") : get("/teams").then((found) => found.data);
+  const rows = await asked.catch(() => []);
   list.replaceChildren(...rows.map((found) => h("option", { value: found.id ?? found.name, label: found.name })));
 }

@@ -55,7 +55,7 @@ function add(prices, providers, again) {
   });
 }
 
-/** By decimals: 0.15 / 1e6 would be 1.4999999999999999e-07. */
+/** By decimals: 2.19 / 1e6 is 0.0000021899999999999998. */
 const perToken = (dollars) => Number((dollars / MILLION).toPrecision(15));
 
 async function drop(one, again) {
