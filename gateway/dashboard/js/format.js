@@ -14,8 +14,6 @@ const numberFormat = (options) => format(Intl.NumberFormat, options);
 const timeFormat = (options) => format(Intl.DateTimeFormat, options);
 const DASH = "–";
 
-export const NONE = DASH;
-
 /** 1,234,567 */
 export const whole = (value) => (value === null || value === undefined ? DASH : numberFormat({ maximumFractionDigits: 0 }).format(value));
 
@@ -50,9 +48,10 @@ export function shortMoney(nano) {
 /** Every digit of it. */
 export const exactMoney = (nano) => (nano === null || nano === undefined ? DASH : dollarsWith({ minimumFractionDigits: 2, maximumFractionDigits: 9 }, nano / NANO));
 
-/** Money of an axis: as few digits as tell its marks apart. */
-export function axisMoney(nano) {
+/** Money of an axis that ends at `most`: as few digits as tell its marks apart. */
+export function axisMoney(nano, most) {
   const dollars = nano / NANO;
+  if (dollars && most >= 0.1 * NANO && most < 10 * NANO) return dollarsWith({ minimumFractionDigits: 2 }, dollars);
   if (Math.abs(dollars) >= 1000) return dollarsWith({ notation: "compact", maximumSignificantDigits: 3 }, dollars);
   return dollarsWith({ maximumSignificantDigits: 3, minimumFractionDigits: 0 }, dollars);
 }

@@ -1,7 +1,7 @@
 // A sheet: the head of a page at once, and its body when there is something to show.
 
 import { h, put } from "./dom.js";
-import { failed, loading } from "./states.js";
+import { failed, loadingPage } from "./states.js";
 
 /**
  * Show a page. `head` has `title`, `about` and `tools`; `load` gets the data, `draw` makes the body.
@@ -9,7 +9,7 @@ import { failed, loading } from "./states.js";
  */
 export async function sheet(main, signal, head, load, draw) {
   const kept = main.querySelector(`.page[data-title="${CSS.escape(head.title)}"] > .page-body`);
-  const body = kept ?? h("div", { class: "page-body" }, loading("chart"));
+  const body = kept ?? h("div", { class: "page-body" }, loadingPage());
   body.classList.toggle("stale", kept !== null);
   const focused = document.activeElement?.dataset?.focus;
   put(main, h("div", { class: "page", "data-title": head.title }, top(head), body));

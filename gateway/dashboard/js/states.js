@@ -1,13 +1,21 @@
 // What stands where data will be, or would be: loading, failed, nothing there.
 
-import { h, icon, put } from "./dom.js";
+import { h, icon } from "./dom.js";
+
+const LINES = 6;
+const TILES = 4;
 
 /** Grey lines while something is under way. */
-export function loading(shape = "lines") {
-  const kinds = { lines: Array(6).fill("line"), chart: ["tall"], tile: ["low"], text: Array(3).fill("line") };
-  const parts = kinds[shape].map((kind) => h("div", { class: `skeleton ${kind}` }));
-  return h("div", { "aria-busy": "true", "aria-label": "Loading", role: "status" }, parts);
+export const loading = () => waiting("lines", Array.from({ length: LINES }, () => grey("line")));
+
+/** The same for a whole page. */
+export function loadingPage() {
+  const tiles = Array.from({ length: TILES }, () => h("div", { class: "card tile" }, grey("low")));
+  return waiting("page-body", [h("div", { class: "tiles" }, tiles), h("div", { class: "card card-body" }, grey("tall"))]);
 }
+
+const grey = (shape) => h("div", { class: `skeleton ${shape}` });
+const waiting = (shape, parts) => h("div", { class: shape, "aria-busy": "true", "aria-label": "Loading", role: "status" }, parts);
 
 /** What went wrong, and a button that tries again. */
 export function failed(error, retry) {
@@ -24,16 +32,4 @@ export function failed(error, retry) {
 /** Nothing there, and what to do about it. */
 export function empty(title, text, ...actions) {
   return h("div", { class: "state" }, icon("empty"), h("strong", {}, title), text && h("p", {}, text), actions);
-}
-
-/** Fill a place with what `load` gets and `draw` makes of it, in all its states. */
-export async function fillWith(place, load, draw, shape = "lines") {
-  put(place, loading(shape));
-  try {
-    const data = await load();
-    put(place, draw(data));
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    put(place, failed(error, () => fillWith(place, load, draw, shape)));
-  }
 }

@@ -49,7 +49,7 @@ export function chart({ title, kind, labels, series, format, axis = format, heig
     if (!width) return;
     const shown = series.filter((one) => !hidden.has(one.name));
     const marks = ticks(kind.most(shown, labels.length));
-    const left = Math.max(...marks.map((mark) => axis(mark).length)) * LETTER + 12;
+    const left = Math.max(...marks.map((mark) => axis(mark, marks.at(-1)).length)) * LETTER + 12;
     const inner = { width: Math.max(10, width - left - 4), height: height - FOOT - HEAD };
     const band = bands(labels.length, inner.width);
     const y = upwards(marks.at(-1), inner.height);
@@ -65,7 +65,7 @@ export function chart({ title, kind, labels, series, format, axis = format, heig
   function grid(marks) {
     return marks.map((mark) => {
       const at = Math.round(frame.y(mark)) + 0.5;
-      return [svg("line", { class: mark ? "grid" : "grid base", x1: 0, x2: frame.width, y1: at, y2: at }), svg("text", { class: "axis", x: -8, y: at + 4, "text-anchor": "end" }, axis(mark))];
+      return [svg("line", { class: mark ? "grid" : "grid base", x1: 0, x2: frame.width, y1: at, y2: at }), svg("text", { class: "axis", x: -8, y: at + 4, "text-anchor": "end" }, axis(mark, marks.at(-1)))];
     });
   }
 

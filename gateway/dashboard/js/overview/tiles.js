@@ -19,7 +19,7 @@ export function tiles({ totals: now, previous: before, series }) {
     { class: "tiles" },
     tile("Spend", shortMoney(now.cost_nano_usd), [delta(now.cost_nano_usd, before.cost_nano_usd, 0), now.unpriced ? `${whole(now.unpriced)} attempts without a price` : null], spark(sum("cost_nano_usd"))),
     tile("Calls", short(now.calls), [delta(now.calls, before.calls, 0)], spark(calls)),
-    tile("Tokens", short(tokens(now)), [delta(tokens(now), tokens(before), 0), now.prompt_tokens ? `${percent(now.cached_tokens / now.prompt_tokens, 0)} of prompts cached` : null], spark(sum("tokens"))),
+    tile("Tokens", short(tokens(now)), [delta(tokens(now), tokens(before), 0), now.prompt_tokens ? `${percent(now.cached_tokens / now.prompt_tokens, 0)} cached` : null], spark(sum("tokens"))),
     tile("Error rate", percent(rate(now), 2), [delta(rate(now), rate(before), -1), `${whole(now.errors)} failed`], spark(series.errors.map((count, at) => (calls[at] ? count / calls[at] : 0)), "bad")),
     tile("Saved by the cache", money(now.saved_nano_usd), [delta(now.saved_nano_usd, before.saved_nano_usd, 1), now.cache_lookups ? `${percent(hits(now), 0)} of lookups hit` : "not asked"], spark(series.saved_nano_usd, 3)),
     tile("Latency, median", duration(now.duration_ms.p50), [delta(now.duration_ms.p50, before.duration_ms.p50, -1), `p95 ${duration(now.duration_ms.p95)}`], spark(series.p50_ms, 2)),

@@ -55,10 +55,10 @@ async function ask(path, { method = "POST", key, fresh, body, signal }) {
     throw new ApiError(0);
   }
   if (answer.ok) return answer;
-  if (answer.status === 404 && !answer.headers.has("x-sluice-call-id") && path === "/v1/models") {
+  const error = await errorOf(answer);
+  if (error.code === "path_not_found") {
     throw new ApiError(404, { message: "Calls are served on another port than this page ([server] admin_port)." });
   }
-  const error = await errorOf(answer);
   error.callId = answer.headers.get("x-request-id");
   throw error;
 }
