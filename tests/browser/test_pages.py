@@ -100,6 +100,7 @@ async def test_a_chart_is_read_by_keyboard_and_as_a_table(visit: Visit) -> None:
         figure = page.locator("figure").first
         chart = figure.get_by_role("img")
         assert re.match(r"Spend by model, .+\$\d", await chart.get_attribute("aria-label") or "")
+        await expect(chart.locator(".mark").first).to_be_visible()  # drawn when it has its size
         await chart.focus()
         await page.keyboard.press("End")
         tip = figure.get_by_role("status")
