@@ -224,7 +224,7 @@ async def test_a_client_that_leaves_in_mid_stream_is_charged_for_what_came(scene
     async with Upstream(sse_answer([*openai.chunks("x" * 40), Step.HANG])) as upstream:
         here = await scene(upstream)
         await here.client.leave(None, stream=True)
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(10):
             await upstream.left.wait()
         call, (charge,) = await here.only_call()
     assert (call["status"], call["error"]) == (499, "client_gone")
@@ -248,7 +248,7 @@ async def test_a_client_that_leaves_before_any_answer_is_charged_for_its_prompt(
     async with Upstream(hang) as upstream:
         here = await scene(upstream)
         await here.client.leave(arrived, stream=stream, max_tokens=100)
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(10):
             await upstream.left.wait()
         call, (charge,) = await here.only_call()
     assert (call["status"], call["error"]) == (499, "client_gone")

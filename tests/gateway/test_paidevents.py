@@ -76,7 +76,7 @@ async def test_what_is_paid_for_does_not_wait_for_what_is_not() -> None:
     paid, unpaid = text_event("x" * 90), text_event("y" * 20)
     scene = Scene([paid, unpaid], [text_event("z")])
     scene.gate = asyncio.Event()
-    async with asyncio.timeout(1.0):
+    async with asyncio.timeout(10):
         assert await anext(scene.events) == [paid]
     assert scene.asked == []
     waiting = asyncio.ensure_future(anext(scene.events))

@@ -124,7 +124,7 @@ async def test_all_who_fit_are_let_in_one_after_the_other() -> None:
     waiting = [asyncio.create_task(money.open(*asked(number))) for number in range(40)]
     await until(lambda: book.asked_for >= 41)
     book.held["b1"] = 0
-    async with asyncio.timeout(1.0):  # polls of 50 ms each would take 2 s
+    async with asyncio.timeout(1.5):  # polls of 50 ms each would take 2 s
         await asyncio.gather(*waiting)
     assert book.held == {"b1": 40_000}
 

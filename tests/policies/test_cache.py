@@ -475,7 +475,7 @@ async def gathered(scene: Scene, calls: list[Call]) -> list[Any]:
 
 
 async def until(ready: Callable[[], bool]) -> None:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         while not ready():  # noqa: ASYNC110 - a few turns of the loop
             await asyncio.sleep(0)
 

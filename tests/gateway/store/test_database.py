@@ -81,6 +81,7 @@ async def test_a_store_that_cannot_write_is_not_healthy(
     committed.execute("BEGIN IMMEDIATE")
     assert not await store.healthy()
     committed.execute("ROLLBACK")
+    monkeypatch.setattr(store._writer, "_timeout_s", 5.0)
     assert await store.healthy()
 
 

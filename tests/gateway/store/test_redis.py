@@ -139,13 +139,13 @@ async def test_an_unforeseen_fault_leaves_nobody_waiting_and_ends_nothing(
 
         with monkeypatch.context() as patch:
             patch.setattr(Connection, "send_packed_command", broken)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(4):
                 assert await redis.script(ECHO, ["k"], ["v"]) is None
                 assert await redis.run(lambda inner: inner.get("k")) is None
                 pauses.over.set()  # a probe in vain
                 await pauses.times(2)
         pauses.over.set()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(4):
             while not redis.available:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
             assert await redis.script(ECHO, ["k"], ["v"]) == [b"k", b"v"]
@@ -155,7 +155,7 @@ async def test_whoever_stops_waiting_for_a_result_stops_nobody_else(server: Redi
     async with client(server.url, 5.0) as (redis, _):
         for _ in range(3):
             redis.post(ECHO, ["a"], ["1"]).cancel()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(4):
                 assert await redis.script(ECHO, ["b"], ["2"]) == [b"b", b"2"]
 
 

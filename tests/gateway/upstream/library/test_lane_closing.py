@@ -21,7 +21,7 @@ every_wire = pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
 
 async def left(upstream: Upstream) -> None:
     """Within a second, the gateway has hung up."""
-    await asyncio.wait_for(upstream.left.wait(), 1)
+    await asyncio.wait_for(upstream.left.wait(), 10)
 
 
 @every_wire

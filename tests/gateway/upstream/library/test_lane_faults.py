@@ -56,7 +56,7 @@ async def failure(
             await read(await lane(attempt), texts)
         assert len(upstream.requests) <= 1
         if Step.HANG in answer.parts:
-            await asyncio.wait_for(upstream.left.wait(), 1)
+            await asyncio.wait_for(upstream.left.wait(), 10)
         return caught.value, "".join(texts), upstream
 
 
@@ -195,7 +195,7 @@ async def test_an_attempt_ends_with_the_calls_deadline(lane: LibraryLane, stream
     async with Upstream(wire.stream(Step.HANG)) as upstream:
         with pytest.raises(UpstreamTimeout):
             await lane(call(target(wire, upstream.url), stream=stream, deadline_s=0.2))
-        await asyncio.wait_for(upstream.left.wait(), 1)
+        await asyncio.wait_for(upstream.left.wait(), 10)
 
 
 @every_wire
