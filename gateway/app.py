@@ -32,8 +32,8 @@ def build_app(
     admin: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """The application around its endpoints. `admin` are the operator's routes and pages."""
-    return build_admin_app(
-        [
+    app = Starlette(
+        routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/explain", explain, methods=["POST"]),
             Route("/v1/models", models, methods=["GET"]),
@@ -42,14 +42,7 @@ def build_app(
             Route("/health/ready", ready, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
             *admin,
-        ]
-    )
-
-
-def build_admin_app(routes: Sequence[BaseRoute]) -> Starlette:
-    """An application of these routes alone, with errors like all others."""
-    app = Starlette(
-        routes=routes,
+        ],
         exception_handlers={
             HTTPException: _http_error,
             SluiceError: _sluice_error,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from gateway.app import build_admin_app, build_app
+from gateway.app import build_app
 from gateway.cache.caching import Caching, Shared, open_caching
 from gateway.calllog import CallLog
 from gateway.config import Config
@@ -240,17 +240,18 @@ def _app(ground: Ground, generations: Generations) -> ASGIApp:
     config, visits, store = ground.setting.config, ground.visits, ground.store
     refused = ground.metrics.refused
     operators = _operators(ground, generations)
-    port = ground.setting.admin_port
-    public = build_app(
+    build = partial(
+        build_app,
         chat=ChatCompletions(generations.handle, config, visits, refused),
         explain=Explain(generations.handle, config, visits, ground.health, refused),
         models=Models(generations),
         live=Live(),
         ready=Ready(visits, {"database": store.healthy, "lanes": ground.lanes.ready}),
         metrics=MetricsPage(ground.metrics, config.server, store.admin_key.check),
-        admin=operators if port is None else (),
     )
-    return public if port is None else ByPort(port, build_admin_app(operators), public)
+    whole, port = build(admin=operators), ground.setting.admin_port
+    # Calls are served on the port of administration as well: the dashboard makes some.
+    return whole if port is None else ByPort(port, whole, build(admin=()))
 
 
 def _operators(ground: Ground, generations: Generations) -> list[BaseRoute]:

@@ -27,7 +27,10 @@ async def test_administration_has_a_port_of_its_own(start_gateway: StartGateway)
         assert (await client.get(f"{own}/keys")).status_code == 200
         assert (await client.get(f"{gateway.url}/admin/v1/keys")).status_code == 404
         elsewhere = own.removesuffix("/admin/v1")
-        assert (await client.get(f"{elsewhere}/v1/models")).status_code == 404
+        key = {"authorization": f"Bearer {gateway.key}"}
+        assert (await client.get(f"{elsewhere}/v1/models", headers=key)).status_code == 200
+        assert (await client.get(f"{elsewhere}/dashboard")).status_code == 200
+        assert (await client.get(f"{gateway.url}/dashboard")).status_code == 404
         forged = {"host": elsewhere.removeprefix("http://")}
         answer = await client.get(f"{gateway.url}/admin/v1/keys", headers=forged)
         assert answer.status_code == 404

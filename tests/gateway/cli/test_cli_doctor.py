@@ -34,7 +34,8 @@ def states(found: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 @pytest.fixture
 def made(shell: Shell) -> Shell:
-    """With a database, a pepper and an encryption key."""
+    """With a database, a pepper and an encryption key; its gateway does not run."""
+    shell.path.write_text(f"[server]\nport = 9\n{shell.path.read_text()}")
     shell.run("keys", "create", "one")
     shell.run("credentials", "add", "openai", given="sk-stored-secret-1234\n")
     return shell
@@ -59,7 +60,7 @@ def test_before_the_first_start_nothing_is_made(shell: Shell) -> None:
     found = examined(shell)
     assert found["database"]["state"] == "warn"
     assert found["provider openai"]["found"] == (
-        "off: environment variable OPENAI_API_KEY is missing"
+        "off: needs OPENAI_API_KEY"
     )
     assert found["model lost"]["state"] == "warn"
     assert not (shell.path.parent / "state").exists()

@@ -56,9 +56,6 @@ async function ask(path, { method = "POST", key, fresh, body, signal }) {
   }
   if (answer.ok) return answer;
   const error = await errorOf(answer);
-  if (error.code === "path_not_found") {
-    throw new ApiError(404, { message: "Calls are served on another port than this page ([server] admin_port)." });
-  }
   error.callId = answer.headers.get("x-request-id");
   throw error;
 }
