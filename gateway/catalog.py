@@ -42,6 +42,7 @@ _FAMILIES = {
 }
 _ECHO: Entry = {
     "mode": "chat",
+    "max_output_tokens": 16_384,
     figures.INPUT: 0,
     figures.OUTPUT: 0,
     "supports_vision": True,

@@ -34,7 +34,8 @@ def welcome(
     url = f"http://{_reachable(host)}:{ports[0]}"
     lines = [f"Sluice listens on {url}", *(f"Administration: port {port}" for port in ports[1:])]
     if dashboard_host is not None:
-        lines.append(f"Dashboard: http://{_reachable(dashboard_host)}:{ports[-1]}/")
+        at = f"http://{_reachable(dashboard_host)}:{ports[-1]}/"
+        lines.append(f"Dashboard: {at} (sign in with the admin key)")
     lines.append(f"Providers: {', '.join(providers)}")
     if first.key or first.admin_secret:
         lines += _keys_on_terminal(first) if out.isatty() else _keys_in_file(first, home)

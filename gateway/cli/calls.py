@@ -31,7 +31,7 @@ _LIST = (
     Column("call_id", "call", style="bold"),
     Column("key_name", "key"),
     Column("asked_model", "model"),
-    Column("target", "served by"),
+    Column("served_by", "served by"),
     Column("status", "status", right=True),
     Column("error", "error"),
     Column("attempts", "attempts", right=True),
@@ -73,6 +73,7 @@ _ATTEMPTS = (
     Column("duration_ms", "took", seconds, right=True),
 )
 _PAGE = 1000
+_FROM_CACHE = ("hit", "coalesced")
 _TRACE = (
     Column("at_s", "at (s)", right=True),
     Column("fact", "what"),
@@ -126,7 +127,12 @@ def calls(
     elif how == "csv":
         print_rows(rows, [Column(name, name) for name in _NAMES], "csv")
     else:
-        print_rows(rows, _LIST)
+        print_rows([row | {"served_by": _served_by(row)} for row in rows], _LIST)
+
+
+def _served_by(row: dict[str, Any]) -> str | None:
+    kept = row["cache"] in _FROM_CACHE
+    return "the cache" if kept and row["target"] is None else row["target"]
 
 
 def _latest(

@@ -77,7 +77,8 @@ def _provider(state: ProviderState) -> Verdict:
         said = "; ".join(map(str, state.problems))
         return fail(check, said, "Correct it in the configuration.")
     if state.entry is None:
-        return skip(check, f"off: {', '.join(state.missing)} is missing")
+        needs = (what.removeprefix("environment variable ") for what in state.missing)
+        return skip(check, f"off: needs {', '.join(needs)}")
     lane = f"on, {state.entry.provider.lane} lane"
     named = len(state.entry.named)
     return ok(check, f"{lane}, {named} named credentials" if named else lane)

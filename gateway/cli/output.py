@@ -43,7 +43,9 @@ def dollars(nano_usd: int | None) -> str:
 
 
 def seconds(duration_ms: int | None) -> str:
-    return "-" if duration_ms is None else f"{duration_ms / 1000:.2f} s"
+    if duration_ms is None:
+        return "-"
+    return f"{duration_ms} ms" if duration_ms < 1000 else f"{duration_ms / 1000:.2f} s"
 
 
 def yes_or_no(value: object) -> str:

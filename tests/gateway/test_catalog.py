@@ -12,6 +12,7 @@ from gateway.catalog import Catalog, load_table
 from gateway.config import ConfigError, ModelInfo
 from gateway.figures import INPUT, OUTPUT
 from gateway.targets import Model, Provider
+from gateway.upstream.echo_answer import MAX_TOKENS
 
 CHAT = {"mode": "chat", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
 TABLE: dict[str, dict[str, Any]] = {
@@ -251,6 +252,7 @@ def test_the_echo_model_is_known_able_and_free() -> None:
     echo = catalog().model(provider("echo"), "echo")
     assert catalog().names("echo") == ["echo", "echo-slow"]
     assert echo.tools
+    assert echo.max_completion_tokens == MAX_TOKENS
     assert input_usd(echo) == "0"
 
 

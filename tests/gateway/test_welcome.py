@@ -39,7 +39,7 @@ def greeting(ports: Sequence[int], dashboard_host: str | None) -> list[str]:
 def test_the_dashboard_is_where_administration_is(
     ports: Sequence[int], host: str, address: str
 ) -> None:
-    assert f"Dashboard: {address}" in greeting(ports, host)
+    assert f"Dashboard: {address} (sign in with the admin key)" in greeting(ports, host)
 
 
 def test_a_dashboard_that_is_off_is_not_named() -> None:

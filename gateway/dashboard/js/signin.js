@@ -42,7 +42,7 @@ export function signIn(done) {
       remember(until);
       await done();
     } catch (error) {
-      put(fault, error.message);
+      put(fault, error.status === 401 ? "This is not the admin key." : error.message);
       key.setAttribute("aria-invalid", "true");
       button.disabled = false;
       key.focus();
@@ -62,7 +62,7 @@ export function signIn(done) {
       h("input", { type: "text", name: "username", value: "admin", autocomplete: "username", hidden: true, readonly: true }),
       h("div", { class: "field" }, h("label", { for: "admin-key" }, "Admin key"), key, fault),
       button,
-      h("p", { class: "hint" }, "It was printed at the first start. ", h("code", {}, "sluice admin-key reset"), " makes a new one."),
+      h("p", { class: "hint" }, "It was printed at the first start, or written to data/first-keys. ", h("code", {}, "sluice admin-key reset"), " makes a new one."),
     ),
   );
 }

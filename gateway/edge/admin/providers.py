@@ -157,6 +157,7 @@ def _provider(state: ProviderState, config: Config, stored: Sequence[StoredCrede
     settings, entry = config.providers[state.name], state.entry
     own = [one for one in stored if one.provider == state.name]
     kept = {one.name for one in own}
+    on = entry is not None
     return {
         "name": state.name,
         "kind": settings.kind,
@@ -166,8 +167,8 @@ def _provider(state: ProviderState, config: Config, stored: Sequence[StoredCrede
         "missing": list(state.missing),
         "models": list(settings.models),
         "credentials": [
-            *(_of_file(name, settings, in_use=name not in kept) for name in _names(settings)),
-            *(_of_database(one) for one in own),
+            *(_of_file(n, settings, in_use=on and n not in kept) for n in _names(settings)),
+            *(_of_database(one, in_use=on) for one in own),
         ],
     }
 
@@ -183,6 +184,6 @@ def _of_file(name: str, settings: Settings, *, in_use: bool) -> JSON:
     return {"name": name, "source": "config", "rotate": rotate, "in_use": in_use, **nothing}
 
 
-def _of_database(one: StoredCredential) -> JSON:
+def _of_database(one: StoredCredential, *, in_use: bool) -> JSON:
     known = {name: value for name, value in asdict(one).items() if name != "provider"}
-    return {**known, "source": "database", "in_use": True}
+    return {**known, "source": "database", "in_use": in_use}

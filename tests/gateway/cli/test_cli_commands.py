@@ -145,7 +145,8 @@ def test_serve_hands_the_configuration_to_the_server(shell: Shell) -> None:
     [
         (ConfigError(["models.x: no"]), "{path}: models.x: no"),
         (BadPepper("keys.pepper: no"), "keys.pepper: no"),
-        (OSError(98, "Address already in use"), "the system: Address already in use"),
+        (OSError(98, "Address already in use", ":: port 80"), ":: port 80: Address already in use"),
+        (OSError(24, "Too many open files"), "the system: Too many open files"),
     ],
 )
 def test_what_stops_the_start_is_one_line(shell: Shell, error: Exception, line: str) -> None:

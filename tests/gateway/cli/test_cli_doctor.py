@@ -59,9 +59,7 @@ def test_a_sound_installation_is_well(made: Shell) -> None:
 def test_before_the_first_start_nothing_is_made(shell: Shell) -> None:
     found = examined(shell)
     assert found["database"]["state"] == "warn"
-    assert found["provider openai"]["found"] == (
-        "off: needs OPENAI_API_KEY"
-    )
+    assert found["provider openai"]["found"] == "off: needs OPENAI_API_KEY"
     assert found["model lost"]["state"] == "warn"
     assert not (shell.path.parent / "state").exists()
 

@@ -15,10 +15,13 @@ export function statusBadge(call) {
 
 export const cacheBadge = (status) => status && badge(status, CACHE_TONES[status]);
 
+/** Whose answer is it, where no target gave one? */
+const unserved = (call) => (CACHE_TONES[call.cache] ? "from the cache" : "no target");
+
 export function columns(open) {
   return [
     { title: "Time", cell: (call) => h("time", { title: fullTime(call.received_at_ms), class: "nowrap" }, moment(call.received_at_ms)) },
-    { title: "Model", cell: (call) => [opener(call.asked_model, () => open(call)), h("span", { class: "sub" }, call.target ?? "no target")] },
+    { title: "Model", cell: (call) => [opener(call.asked_model, () => open(call)), h("span", { class: "sub" }, call.target ?? unserved(call))] },
     { title: "Key", cell: (call) => named(call.key_name ?? call.key_id, call.team) },
     { title: "Result", cell: (call) => h("span", { class: "badges" }, statusBadge(call), cacheBadge(call.cache), call.attempts > 1 && badge(`${call.attempts} attempts`)) },
     { title: "Tokens", number: true, cell: (call) => named(short(call.prompt_tokens + call.completion_tokens), `${short(call.prompt_tokens)} → ${short(call.completion_tokens)}`) },

@@ -48,8 +48,10 @@ export function chart({ title, kind, labels, series, format, axis = format, heig
     const width = place.clientWidth;
     if (!width) return;
     const shown = series.filter((one) => !hidden.has(one.name));
-    const marks = ticks(kind.most(shown, labels.length));
-    const left = Math.max(...marks.map((mark) => axis(mark, marks.at(-1)).length)) * LETTER + 12;
+    const most = kind.most(shown, labels.length);
+    const marks = ticks(most);
+    const named = most > 0 ? marks : [0]; // of nothing, 1 of the unit would be a strange mark
+    const left = Math.max(...named.map((mark) => axis(mark, marks.at(-1)).length)) * LETTER + 12;
     const inner = { width: Math.max(10, width - left - 4), height: height - FOOT - HEAD };
     const band = bands(labels.length, inner.width);
     const y = upwards(marks.at(-1), inner.height);
@@ -57,7 +59,7 @@ export function chart({ title, kind, labels, series, format, axis = format, heig
     cursor = svg("g");
     canvas.setAttribute("width", width);
     canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const inside = svg("g", { transform: `translate(${left} ${HEAD})` }, grid(marks), cursor, kind.draw(shown, labels.length, frame), foot());
+    const inside = svg("g", { transform: `translate(${left} ${HEAD})` }, grid(named), cursor, kind.draw(shown, labels.length, frame), foot());
     put(canvas, inside);
     if (kind.dots) inside.append(cursor);
   }

@@ -13,7 +13,8 @@ import { named, table } from "../table.js";
 export function providerCards(providers, targets, again) {
   if (!providers.data.length) return h("div", { class: "card" }, empty("No providers", "They are named in config.toml."));
   const benched = new Set(targets.credentials.filter((one) => one.state !== "closed").map((one) => `${one.provider} ${one.credential}`));
-  return providers.data.map((provider) => providerCard(provider, benched, again));
+  const order = [...providers.data].sort((one, other) => (other.state === "on") - (one.state === "on"));
+  return order.map((provider) => providerCard(provider, benched, again));
 }
 
 function providerCard(provider, benched, again) {
@@ -34,7 +35,7 @@ function columns(provider, benched, again) {
   return [
     { title: "Credential", cell: (one) => named(one.name, one.hint) },
     { title: "From", cell: (one) => badge(one.source === "config" ? "config.toml" : "database", one.source === "config" ? "" : "accent") },
-    { title: "State", cell: (one) => benched.has(`${provider.name} ${one.name}`) ? badge("benched", "bad", true) : one.in_use ? badge(one.rotate ? "in turn" : "in use", "good", true) : badge("replaced") },
+    { title: "State", cell: (one) => benched.has(`${provider.name} ${one.name}`) ? badge("benched", "bad", true) : one.in_use ? badge(one.rotate ? "in turn" : "in use", "good", true) : badge(provider.state === "on" ? "replaced" : "off") },
     { title: "Changed", cell: (one) => (one.updated_at_ms === null ? h("span", { class: "faint" }, "with the file") : ago(one.updated_at_ms)) },
     { title: "What can be done", unseen: true, cell: (one) => one.id && h("div", { class: "row-tools" }, h("button", { type: "button", class: "button small", onclick: () => replace(one, again) }, "Replace"), h("button", { type: "button", class: "button small danger", onclick: () => drop(one, again) }, "Remove")) },
   ];

@@ -91,7 +91,7 @@ async def test_a_budget_holds_when_it_is_answered(gateway: Gateway) -> None:
     assert (await gateway.chat(key["secret"])).status_code == 200
     body = {"scope": "key", "scope_value": key["id"], "period": "day", "limit_nano_usd": 0}
     await gateway.put("/budgets", body)
-    refused = await gateway.chat(key["secret"])
+    refused = await gateway.chat(key["secret"], web_search_options={})
     assert refused.json()["error"]["code"] == "cost_unbounded"
 
 
