@@ -7,9 +7,10 @@ as reservations, what is under way. Running processes learn of it like of a chan
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import aiosqlite
 
@@ -38,6 +39,17 @@ INSERT INTO budget_periods (budget_id, period_start_ms, spent_nano_usd, reserved
 SELECT ?, ?, COALESCE(SUM(CASE WHEN state <> 'open' THEN cost_nano_usd END), 0),
        COALESCE(SUM(CASE WHEN state = 'open' THEN bound_nano_usd END), 0)
 """
+# Of what was pruned only the sums are left; none of it is open.
+_ADD_PRUNED = """
+UPDATE budget_periods SET spent_nano_usd = spent_nano_usd + (
+    SELECT COALESCE(SUM(kept.cost_nano_usd), 0) FROM rollup_groups AS grouped
+    CROSS JOIN usage_quarters AS kept ON kept.group_id = grouped.id
+    WHERE grouped.family = 'usage' AND grouped.kind = ?
+    AND kept.start_ms >= ? AND kept.start_ms < ? AND {condition}
+) WHERE budget_id = ? AND period_start_ms = ?
+"""
+_KINDS: Mapping[ScopeKind, str] = {"key": "full", "team": "team", "model": "full", "tag": "tag"}
+"""Which sums tell of a scope."""
 
 
 class UnknownBudget(Exception):
@@ -161,10 +173,17 @@ class BudgetAdmin:
         condition, parameters = _matching(made.scope, values)
         matching = f"FROM charges WHERE opened_at_ms >= ? AND opened_at_ms < ? AND {condition}"
         place = (made.id, period.start_ms)
-        scope = (period.start_ms, period.end_ms, *parameters)
+        async with self._db.execute("SELECT pruned_ms FROM rollup_state") as rows:
+            ((pruned_ms,),) = await rows.fetchall()
+        scope = (max(period.start_ms, pruned_ms), period.end_ms, *parameters)
         await self._forget(made.id)
         await self._db.execute(_ADOPT + matching + " AND state = 'open'", (*place, *scope))
         await self._db.execute(_COUNT + matching, (*place, *scope))
+        if period.start_ms < pruned_ms:
+            pruned = (_KINDS[made.scope], period.start_ms, pruned_ms)
+            condition, parameters = _matching(made.scope, values, tags="tag")
+            add = _ADD_PRUNED.format(condition=condition)
+            await self._db.execute(add, (*pruned, *parameters, *place))
 
     async def _state(self, found: Budget) -> BudgetState:
         period = period_of(found.period, zone(found.zone), self._clock())
@@ -178,9 +197,13 @@ class BudgetAdmin:
         return BudgetState(found, period, spent, reserved)
 
 
-def _matching(scope: ScopeKind, values: Sequence[str]) -> tuple[str, list[str]]:
-    """The condition that a charge is of a scope, and its parameters."""
+def _matching(
+    scope: ScopeKind, values: Sequence[str], tags: Literal["tag", "tags"] = "tags"
+) -> tuple[str, list[str]]:
+    """The condition that a charge, or a sum of some, is of a scope; and its parameters."""
     marks = ", ".join("?" * len(values))
+    if scope == "tag" and tags == "tag":
+        return f"tag IN ({marks})", list(values)
     if scope == "tag":  # as JSON text a tag cannot stand within another
         return "REPLACE(tags, ?, '') <> tags", [to_json(values)[1:-1]]
     if scope == "model":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gateway.budgets import ScopeKind
+from gateway.periods import PeriodName
 from gateway.store.accounts import SqlAccounts
+from gateway.store.budgetadmin import BudgetAdmin, BudgetDraft
 from gateway.store.leases import Leases
 from gateway.store.reports import Filter
 from gateway.store.retention import Pruned, prunable, prune
@@ -142,3 +146,23 @@ async def test_budgets_keep_what_was_spent(path: Path, rows: Rows, ledger: Rando
     assert rows.all("SELECT * FROM budget_periods") == [
         {"budget_id": "b", "period_start_ms": 0, "spent_nano_usd": 5, "reserved_nano_usd": 7}
     ]
+
+
+@pytest.mark.parametrize("period", ["total", "month"])
+@pytest.mark.parametrize(
+    ("scope", "value"),
+    [("key", "k1"), ("team", "red"), ("model", "fast"), ("model", "openai/gpt"), ("tag", "a")],
+)
+async def test_a_budget_that_is_changed_still_counts_what_is_pruned(
+    path: Path, ledger: RandomLedger, scope: ScopeKind, value: str, period: PeriodName
+) -> None:
+    draft = BudgetDraft(
+        scope=scope, scope_value=value, period=period, zone="UTC", limit_nano_usd=1, hard=True
+    )
+    async with reading(path) as db:
+        admin = BudgetAdmin(db, lambda: LATER_MS)
+        before = await admin.show((await admin.set(draft)).id)
+        assert before.spent_nano_usd > 0
+        await all_pruned(path, CUT_MS)
+        changed = await admin.set(replace(draft, limit_nano_usd=2))
+        assert (await admin.show(changed.id)).spent_nano_usd == before.spent_nano_usd
