@@ -21,7 +21,7 @@ CREATE TABLE rollup_state (
 INSERT INTO rollup_state (until_ms, pruned_ms, owner) VALUES (0, 0, '');
 
 -- A quarter hour whose sums are missing (`summed` 0) or stale: its rows count instead. Whatever
--- changes its rows adds 1 to `version`.
+-- changes its rows gives it another `version`.
 CREATE TABLE rollup_marks (
     start_ms BIGINT PRIMARY KEY,
     version BIGINT NOT NULL,

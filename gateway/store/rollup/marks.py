@@ -7,6 +7,7 @@ exact at any time, and each row counts once.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from gateway.store.rollup.families import QUARTER_MS
 
 _UNTIL = "SELECT until_ms FROM rollup_state"
 _MARK = (
-    "INSERT INTO rollup_marks (start_ms, version, summed) VALUES (?, 1, 1) "
-    "ON CONFLICT (start_ms) DO UPDATE SET version = rollup_marks.version + 1"
+    "INSERT INTO rollup_marks (start_ms, version, summed) VALUES (?, ?, 1) "
+    "ON CONFLICT (start_ms) DO UPDATE SET version = excluded.version"
 )
 _CLAIM = (
     "UPDATE rollup_state SET owner = ? WHERE owner = ? OR NOT EXISTS (SELECT 1 FROM processes "
@@ -28,7 +29,7 @@ _FIRST_ROW = (
     "SELECT MIN(opened_at_ms) AS at_ms FROM charges WHERE opened_at_ms >= ? UNION ALL "
     "SELECT MIN(received_at_ms) AS at_ms FROM calls WHERE received_at_ms >= ?) AS firsts"
 )
-_NEW_MARK = "INSERT INTO rollup_marks (start_ms, version, summed) VALUES (?, 1, 0)"
+_NEW_MARK = "INSERT INTO rollup_marks (start_ms, version, summed) VALUES (?, ?, 0)"
 _MARKED = (
     "SELECT start_ms, version, summed FROM rollup_marks "
     "WHERE start_ms >= (SELECT pruned_ms FROM rollup_state) ORDER BY start_ms"
@@ -38,7 +39,11 @@ _OPEN = "SELECT DISTINCT opened_at_ms / ? FROM charges WHERE state = 'open'"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A quarter hour to sum up. `summed`: there are sums already, which are stale."""
+    """A quarter hour to sum up. `summed`: there are sums already, which are stale.
+
+    No mark has the `version` of another one: who was overtaken while it read must not take a
+    mark that came since for its own.
+    """
 
     start_ms: int
     version: int
@@ -66,7 +71,7 @@ def mark(
         if at_ms < until_ms
     ]
     for start_ms in set().union(*spans):
-        db.execute(_MARK, (start_ms,))
+        db.execute(_MARK, (start_ms, _new_version()))
 
 
 def claim(db: sqlite3.Connection, owner: str, now_ms: int, before_ms: int, most: int) -> list[Mark]:
@@ -90,5 +95,10 @@ def _advance(db: sqlite3.Connection, end_ms: int, most: int) -> None:
     (first_ms,) = db.execute(_FIRST_ROW, (until_ms, until_ms)).fetchone()
     start_ms = end_ms if first_ms is None else max(until_ms, quarter(first_ms))
     end_ms = min(end_ms, start_ms + most * QUARTER_MS)
-    db.executemany(_NEW_MARK, [(start,) for start in range(start_ms, end_ms, QUARTER_MS)])
+    starts = range(start_ms, end_ms, QUARTER_MS)
+    db.executemany(_NEW_MARK, [(start, _new_version()) for start in starts])
     db.execute("UPDATE rollup_state SET until_ms = ?", (end_ms,))
+
+
+def _new_version() -> int:
+    return secrets.randbits(62)

@@ -147,6 +147,37 @@ async def test_a_row_that_comes_while_its_quarter_hour_is_read_is_not_forgotten(
     assert (await said(path, lambda r: r.overview())).calls == 2
 
 
+async def test_a_row_that_comes_after_another_process_was_first_is_not_forgotten(
+    path: Path,
+    accounts: SqlAccounts,
+    leases: Leases,
+    rollup: Rollup,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accounts.record(record("call_1"))
+    await accounts.drain()
+    await later(clock, leases)
+    await rollup.catch_up()
+    accounts.record(record("call_2"))
+    await accounts.drain()
+    read = roll.read_cells
+
+    async def read_and_be_overtaken(*arguments: object) -> object:
+        cells = await read(*arguments)  # type: ignore[arg-type]
+        monkeypatch.undo()
+        await rollup.catch_up()
+        accounts.record(record("call_3"))
+        await accounts.drain()
+        return cells
+
+    monkeypatch.setattr(roll, "read_cells", read_and_be_overtaken)
+    assert await rollup.step() > 0
+    assert (await said(path, lambda r: r.overview())).calls == 3
+    await rollup.catch_up()
+    assert (await said(path, lambda r: r.overview())).calls == 3
+
+
 async def test_one_process_sums_up_at_a_time_and_the_next_one_goes_on(
     path: Path,
     open_writer: OpenWriter,
