@@ -163,7 +163,7 @@ class Flight:
             self.check(call)
             if self.completion is not None:
                 return self.completion
-        elif self._dropped or (self.private and call is not self.call):
+        elif self._dropped or (call is not self.call and self.private):
             await self.leave("client_gone")
             raise NotShared
         return _Reader(self, own=call is self.call).stream()
@@ -193,7 +193,7 @@ class Flight:
             raise NotShared if call is not self.call else _ended()
         error = self.task.exception()
         if error is None:
-            if self.private and call is not self.call:
+            if call is not self.call and self.private:
                 raise NotShared
             return
         if call is self.call:

@@ -7,6 +7,8 @@ views of one trace; a policy that learns something new defines its own kind of f
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 from gateway.frozen import frozen
@@ -189,12 +191,13 @@ class Trace:
     Facts are asked for by their own class, not by one that it is derived from.
     """
 
-    __slots__ = ("_began", "_newest", "facts")
+    __slots__ = ("_began", "_by_kind", "facts")
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self.facts: list[Fact] = []
-        self._newest: dict[type[Fact], Any] = {}  # a view of a call asks for a dozen kinds
+        # A view of a call asks for a dozen kinds.
+        self._by_kind: defaultdict[type[Fact], list[Any]] = defaultdict(list)
 
     def begin(self) -> None:
         """The request is here whole: how long its client took to send it is no time of ours."""
@@ -206,7 +209,7 @@ class Trace:
 
     def add(self, fact: Fact) -> None:
         self.facts.append(fact)
-        self._newest[type(fact)] = fact
+        self._by_kind[type(fact)].append(fact)
 
     def branch(self) -> Trace:
         """An empty one of the same beginning, for what runs beside others; `join` adds it."""
@@ -216,20 +219,18 @@ class Trace:
 
     def join(self, branch: Trace) -> None:
         """Add all that a branch knows."""
-        self.facts += branch.facts
-        self._newest |= branch._newest
+        for fact in branch.facts:
+            self.add(fact)
 
     def last(self, kind: type[F]) -> F | None:
         """The newest fact of a kind, or None."""
-        fact: F | None = self._newest.get(kind)
-        return fact
+        known: list[F] | None = self._by_kind.get(kind)
+        return known[-1] if known else None
 
     def describe(self) -> list[JSON]:
         """All facts as they may be stored and shown."""
         return [fact.describe() for fact in self.facts]
 
-    def all(self, kind: type[F]) -> list[F]:
+    def all(self, kind: type[F]) -> Sequence[F]:
         """All facts of a kind, oldest first."""
-        if kind not in self._newest:
-            return []
-        return [fact for fact in self.facts if isinstance(fact, kind)]
+        return self._by_kind.get(kind, ())
