@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import orjson
+
 from gateway.store.rollup.plan import Stretch
-from gateway.store.rollup.sums import EVER, Value, Where, conditions, tag_condition
+from gateway.store.rollup.sums import EVER, Value, Where, conditions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +91,17 @@ def call_conditions(where: Filter) -> tuple[str, tuple[Value, ...]]:
     if where.provider is not None:
         text, values = f"{text} AND target LIKE ? ESCAPE '!'", (*values, _prefix(where.provider))
     if where.tag is not None:
-        likely, texts = tag_condition("tags", [where.tag])
-        text, values = f"{text} AND {likely}", (*values, *texts)
+        text, values = f"{text} AND {TAGGED}", (*values, tag_text(where.tag))
     return (f"{text} AND error IS NOT NULL" if where.failed else text), values
+
+
+TAGGED = "REPLACE(tags, ?, '') <> tags"
+"""That a row has a tag: not by LIKE, which takes `Batch` for `batch`."""
+
+
+def tag_text(tag: str) -> str:
+    """As it stands among the tags of a row."""
+    return orjson.dumps(tag).decode()
 
 
 def _prefix(provider: str) -> str:

@@ -14,9 +14,9 @@ import aiosqlite
 
 from gateway.pricing import Price
 from gateway.store.charges import COUNTS
-from gateway.store.filters import EVERYTHING, Filter, of_charges
+from gateway.store.filters import EVERYTHING, TAGGED, Filter, of_charges, tag_text
 from gateway.store.rollup.families import USAGE
-from gateway.store.rollup.sums import conditions, tag_condition
+from gateway.store.rollup.sums import conditions
 from gateway.usage import Usage
 
 BATCH = 2_000
@@ -69,11 +69,10 @@ async def past_charges(
 ) -> AsyncIterator[list[PastCharge]]:
     """All that used something, oldest first, some at a time. Lost ones have no usage to cost."""
     wanted = dict(of_charges(where))
-    tags = wanted.pop("tag", ())
+    wanted.pop("tag", None)
     text, values = conditions(USAGE.dimensions, wanted)
-    if tags:
-        likely, texts = tag_condition("tags", tags)
-        text, values = f"{text} AND {likely}", (*values, *texts)
+    if where.tag is not None:
+        text, values = f"{text} AND {TAGGED}", (*values, tag_text(where.tag))
     query = _SELECT.format(conditions=text)
     since, until = where.period
     position: tuple[int, str] = (since, "")

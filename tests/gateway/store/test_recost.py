@@ -27,7 +27,7 @@ async def db(path: Path, accounts: SqlAccounts) -> AsyncIterator[aiosqlite.Conne
         charge = f"call_{number}.1"
         price = None if number == 4 else PRICE
         opened_at_ms = NOW_MS + number // 3
-        tags = ("x",) if number == 5 else ()
+        tags = {4: ("X",), 5: ("x",)}.get(number, ())
         await accounts.open(intent(charge, opened_at_ms=opened_at_ms, price=price, tags=tags))
         if number == 8:
             continue
