@@ -233,4 +233,4 @@ class Trace:
 
     def all(self, kind: type[F]) -> Sequence[F]:
         """All facts of a kind, oldest first."""
-        return self._by_kind.get(kind, ())
+        return self._by_kind.get(kind) or []
