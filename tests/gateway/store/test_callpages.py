@@ -54,7 +54,7 @@ FILTERS = {
     "failed": Filter(failed=True),
     "cache": Filter(cache="hit"),
     "tag": Filter(tag="batch"),
-    "no such tag": Filter(tag="Batch"),
+    "none tagged": Filter(tag="Batch"),
     "cost": Filter(min_cost_nano_usd=30_000_000),
     "several": Filter(team="team-07", failed=True, error="timeout", tag="batch"),
     "model and target": Filter(model="smart", target="openai/gpt-large"),
@@ -73,7 +73,7 @@ DIRECT = {
     "failed": "error IS NOT NULL",
     "cache": "cache = 'hit'",
     "tag": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = 'batch')",
-    "no such tag": "1 = 0",
+    "none tagged": "1 = 0",
     "cost": "(SELECT SUM(cost_nano_usd) FROM charges AS c WHERE c.call_id = calls.call_id) "
     ">= 30000000",
     "several": "team = 'team-07' AND error = 'timeout' AND tags LIKE '%batch%'",
