@@ -27,6 +27,7 @@ _GROUP = Fields(
     name="GroupSeries",
 )
 _COUNTED: Mapping[str, str] = {
+    "calls": "calls",  # each once: those of the groups may be attempts
     "errors": "errors",
     "cache_hits": "hits",
     "saved_nano_usd": "saved_nano_usd",

@@ -41,8 +41,7 @@ export function mainChart({ series }, zone) {
 /** How it went. */
 export function sideCharts({ series }, zone) {
   const at = labels(series, zone);
-  const calls = series.times_ms.map((_, n) => series.groups.reduce((sum, group) => sum + (group.calls[n] ?? 0), 0));
-  const good = calls.map((count, n) => Math.max(0, count - series.errors[n] - series.cache_hits[n]));
+  const good = series.calls.map((count, n) => Math.max(0, count - series.errors[n] - series.cache_hits[n]));
   const outcomes = [
     { name: "Answered", values: good, tone: 0 },
     { name: "From the cache", values: series.cache_hits, tone: 3 },

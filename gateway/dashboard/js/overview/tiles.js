@@ -10,7 +10,6 @@ const MANIFOLD = 9;
 
 export function tiles({ totals: now, previous: before, series }) {
   const sum = (name) => series.times_ms.map((_, at) => series.groups.reduce((total, group) => total + (group[name][at] ?? 0), 0));
-  const calls = sum("calls");
   const tokens = (of) => of.prompt_tokens + of.completion_tokens;
   const rate = (of) => (of.calls ? of.errors / of.calls : null);
   const hits = (of) => (of.cache_lookups ? of.cache_hits / of.cache_lookups : null);
@@ -18,9 +17,9 @@ export function tiles({ totals: now, previous: before, series }) {
     "div",
     { class: "tiles" },
     tile("Spend", shortMoney(now.cost_nano_usd), [delta(now.cost_nano_usd, before.cost_nano_usd, 0), now.unpriced ? `${whole(now.unpriced)} attempts without a price` : null], spark(sum("cost_nano_usd"))),
-    tile("Calls", short(now.calls), [delta(now.calls, before.calls, 0)], spark(calls)),
+    tile("Calls", short(now.calls), [delta(now.calls, before.calls, 0)], spark(series.calls)),
     tile("Tokens", short(tokens(now)), [delta(tokens(now), tokens(before), 0), now.prompt_tokens ? `${percent(now.cached_tokens / now.prompt_tokens, 0)} cached` : null], spark(sum("tokens"))),
-    tile("Error rate", percent(rate(now), 2), [delta(rate(now), rate(before), -1), `${whole(now.errors)} failed`], spark(series.errors.map((count, at) => (calls[at] ? count / calls[at] : 0)), "bad")),
+    tile("Error rate", percent(rate(now), 2), [delta(rate(now), rate(before), -1), `${whole(now.errors)} failed`], spark(series.errors.map((count, at) => (series.calls[at] ? count / series.calls[at] : 0)), "bad")),
     tile("Saved by the cache", money(now.saved_nano_usd), [delta(now.saved_nano_usd, before.saved_nano_usd, 1), now.cache_lookups ? `${percent(hits(now), 0)} of lookups hit` : "not asked"], spark(series.saved_nano_usd, 3)),
     tile("Latency, median", duration(now.duration_ms.p50), [delta(now.duration_ms.p50, before.duration_ms.p50, -1), `p95 ${duration(now.duration_ms.p95)}`], spark(series.p50_ms, 2)),
     tile("Time to first token", duration(now.first_event_ms.p50), [delta(now.first_event_ms.p50, before.first_event_ms.p50, -1), `p95 ${duration(now.first_event_ms.p95)}`], spark(series.first_event_p50_ms, 2)),

@@ -121,6 +121,7 @@ async def test_series_come_to_the_totals(gateway: Gateway, by: str, step: str) -
     calls = sum(sum(row["calls"]) for row in series["groups"])
     assert cost == totals["cost_nano_usd"]
     assert calls == (4 if by == "provider" else totals["calls"])
+    assert sum(series["calls"]) == totals["calls"] == 5  # one of them reached no provider
     assert sum(series["errors"]) == 1
     if by == "key":
         assert series["groups"][0]["name"] == "a"
