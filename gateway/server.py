@@ -71,6 +71,8 @@ class Server(uvicorn.Server):
     def _start_draining(self, patience_s: float) -> None:
         if self._drain:
             self._drain.cancel()
+        elif len(self._visits):
+            log.info("%d calls may end, for at most %g s", len(self._visits), patience_s)
         self._drain = asyncio.create_task(self._finish(patience_s))
 
     async def _finish(self, patience_s: float) -> None:

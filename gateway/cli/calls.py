@@ -75,7 +75,7 @@ _ATTEMPTS = (
 _PAGE = 1000
 _FROM_CACHE = ("hit", "coalesced")
 _TRACE = (
-    Column("at_s", "at (s)", right=True),
+    Column("at_ms", "at (ms)", right=True),
     Column("fact", "what"),
     Column("rest", "details"),
 )
@@ -187,6 +187,8 @@ def _attempt(attempt: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fact(fact: dict[str, Any]) -> dict[str, Any]:
-    rest = {name: value for name, value in fact.items() if name not in ("fact", "at_s")}
+    rest = {name: value for name, value in fact.items() if name not in ("fact", "at_us")}
+    at_us = fact.get("at_us")
     known = {name: value for name, value in rest.items() if value is not None}
-    return {"at_s": fact.get("at_s"), "fact": fact.get("fact"), "rest": plain(known)}
+    at_ms = None if at_us is None else f"{at_us / 1000:.1f}"
+    return {"at_ms": at_ms, "fact": fact.get("fact"), "rest": plain(known)}

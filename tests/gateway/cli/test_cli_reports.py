@@ -224,6 +224,8 @@ def test_a_call_is_shown_with_its_attempts_and_its_trace(shell: Shell, key: str)
     assert "openai/m" in text
     assert "attempt_started" in text
     assert "number=1, target=openai/m" in text
+    assert "at (ms)" in text
+    assert "1.0   attempt_started" in text
 
 
 def test_a_call_without_a_row_is_shown_by_its_attempts(shell: Shell, key: str) -> None:
