@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import httpx
@@ -204,3 +205,31 @@ async def test_signing_in_leads_to_the_page_that_was_asked_for(
         await sign_in(page, admin_key)
         assert page.url.endswith("/dashboard/cache?by=team")
         await expect(page.get_by_role("region", name="By team", exact=True)).to_be_visible()
+
+
+async def test_a_link_in_a_call_s_panel_leads_to_what_it_names(visit: Visit) -> None:
+    async with visit("calls") as page:
+        await page.locator("tbody .link-button").first.click()
+        panel = page.get_by_role("dialog", name="Call")
+        await panel.get_by_role("region", name="Caller").get_by_role("link").first.click()
+        await expect(page).to_have_url(re.compile(r"/calls\?key=\w+$"))
+        await expect(panel).to_have_count(0)
+
+
+async def test_what_ends_late_does_not_bring_its_page_back(visit: Visit) -> None:
+    async with visit("playground") as page:
+        await page.get_by_role("link", name="Keys & teams").click()
+        await page.get_by_role("button", name="New key").click()
+        await page.get_by_label("Name", exact=True).fill("late")
+        held: asyncio.Future[Route] = asyncio.get_running_loop().create_future()
+        await page.route("**/admin/v1/keys", lambda route: held.set_result(route))
+        await page.get_by_role("button", name="Create key").click()
+        route = await held
+        await page.go_back()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Playground")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await route.continue_()
+        made = page.get_by_role("dialog", name="late is ready")
+        await made.get_by_role("button", name="Done").click()
+        await settled(page)
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Playground")

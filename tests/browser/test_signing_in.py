@@ -51,6 +51,26 @@ async def test_signing_out_ends_it(visit: Visit) -> None:
         await expect(page.get_by_label("Admin key")).to_be_visible()
 
 
+async def test_who_signs_out_leaves_no_virtual_key_behind(visit: Visit, admin_key: str) -> None:
+    async with visit("playground", expected=(401,)) as page:
+        await page.get_by_label("Virtual key").fill("sk-sluice-of-somebody-who-left")
+        await page.get_by_label("Model").focus()
+        await page.get_by_role("button", name="Sign out").click()
+        await sign_in(page, admin_key)
+        await expect(page.get_by_label("Virtual key")).to_have_value("")
+        assert "of-somebody" not in await page.evaluate("JSON.stringify(sessionStorage)")
+
+
+async def test_a_session_that_ends_in_a_dialog_leaves_the_form_free(visit: Visit) -> None:
+    async with visit("keys", expected=(401,)) as page:
+        await page.get_by_role("button", name="New key").click()
+        await page.get_by_label("Name", exact=True).fill("too late")
+        await page.context.clear_cookies()
+        await page.get_by_role("button", name="Create key").click()
+        await expect(page.get_by_label("Admin key")).to_be_focused()
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 async def test_an_ended_session_asks_again_and_goes_on_where_it_was(
     visit: Visit, admin_key: str
 ) -> None:

@@ -26,6 +26,11 @@ export function dialog({ title, body, foot = [], panel = false, closed = () => {
   return { element, place, close: () => element.close() };
 }
 
+/** Close all: what they are about is no longer there. */
+export function closeDialogs() {
+  for (const element of document.querySelectorAll("dialog[open]")) element.close();
+}
+
 function closeButton(onclick) {
   return h("button", { type: "button", class: "button quiet small icon-only", "aria-label": "Close", onclick }, icon("close"));
 }

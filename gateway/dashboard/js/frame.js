@@ -5,6 +5,7 @@ import { link } from "./address.js";
 import { h, icon, put } from "./dom.js";
 import { theme } from "./theme.js";
 import { say, toast } from "./notices.js";
+import { keepKey } from "./playground/key.js";
 
 const PAGES = [
   ["overview", "Overview"],
@@ -73,6 +74,7 @@ function leaveButton(signedOut) {
   async function leave() {
     try {
       await remove("/session");
+      keepKey("");
       signedOut();
     } catch (error) {
       toast(error.message, true);

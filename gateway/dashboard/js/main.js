@@ -2,6 +2,7 @@
 
 import { get, whenSignedOut } from "./api.js";
 import { follow, page } from "./address.js";
+import { closeDialogs } from "./dialog.js";
 import { frame, mark } from "./frame.js";
 import { put } from "./dom.js";
 import { maybeSignedIn, remember, signIn } from "./signin.js";
@@ -36,6 +37,7 @@ async function begin() {
 function askToSignIn() {
   remember(0);
   if (shown === null && app.querySelector("form")) return;
+  closeDialogs();
   leave();
   leave = () => {};
   turn += 1;
@@ -49,6 +51,7 @@ function askToSignIn() {
 async function render() {
   if (shown === null) return;
   const now = (turn += 1);
+  closeDialogs();
   leave();
   leave = () => {};
   const name = page();

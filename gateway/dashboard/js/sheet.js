@@ -8,6 +8,7 @@ import { failed, loadingPage } from "./states.js";
  * Another view of the same page leaves the old body where it is until the new one is ready.
  */
 export async function sheet(main, signal, head, load, draw) {
+  if (signal.aborted) return; // what ends late brings no page back that was left
   const kept = main.querySelector(`.page[data-title="${CSS.escape(head.title)}"] > .page-body`);
   const body = kept ?? h("div", { class: "page-body" }, loadingPage());
   body.classList.toggle("stale", kept !== null);
