@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.request import Request
 
 import click
 
 from gateway.cli.commands import Failure
+from gateway.cli.configuration import config_option
 from gateway.cli.explained import print_explanation
 from gateway.cli.output import json_option, plain, print_json
-from gateway.cli.remote import base_url, error_message, fetch, parsed
+from gateway.cli.remote import base_url, configured_url, error_message, fetch, parsed
 
 REFUSED = 3
 """The exit status for a call that would be refused."""
@@ -40,11 +42,10 @@ Examples:
 @click.option(
     "--url",
     envvar="SLUICE_URL",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    help="The gateway; also SLUICE_URL.",
+    help="The gateway; also SLUICE_URL. By default the configured one on this machine.",
 )
 @json_option
+@config_option
 @click.pass_context
 def explain(
     ctx: click.Context,
@@ -53,8 +54,9 @@ def explain(
     message: str | None,
     headers: Sequence[str],
     key: str | None,
-    url: str,
+    url: str | None,
     as_json: bool,
+    config_path: Path,
 ) -> None:
     """Show what would become of a call: who would answer, at which cost, or why nobody.
 
@@ -65,7 +67,7 @@ def explain(
         raise click.UsageError("A virtual key is needed: --key, or the variable SLUICE_API_KEY.")
     body = _body(request.read() if request else None, model, message)
     sent = {**_headers(headers), "authorization": f"Bearer {key}"}
-    explained = _asked(url, body, sent)
+    explained = _asked(url or configured_url(config_path), body, sent)
     if as_json:
         print_json(explained)
     else:
