@@ -10,6 +10,7 @@ from typing import Any, Literal
 import click
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_LATEST_S = 253_370_764_800  # the year 9999, with which calendars end
 _SPAN = re.compile(r"(\d{1,6})([mhdw])")
 
 
@@ -35,12 +36,16 @@ class When(click.ParamType[float]):
         if isinstance(value, float):
             return value
         if _SPAN.fullmatch(value):
-            return time.time() + self._sign * seconds(value)
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a span such as 30d or 12h nor a date.", param, ctx)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            found = time.time() + self._sign * seconds(value)
+        else:
+            try:
+                moment = datetime.fromisoformat(value)
+            except ValueError:
+                self.fail(f"{value!r} is neither a span such as 30d or 12h nor a date.", param, ctx)
+            found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if not 0 <= found < _LATEST_S:
+            self.fail(f"{value!r} is not between the years 1970 and 9999.", param, ctx)
+        return found
 
 
 def moment(unix_ms: float | None) -> str:

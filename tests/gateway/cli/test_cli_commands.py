@@ -125,6 +125,18 @@ def completions(shell: Shell, words: str) -> set[str]:
         (["keys", "create"], "Missing argument 'NAME'. See sluice keys create --help."),
         (["calls", "--limit", "0"], "Invalid value for '--limit': 0 is not in the range 1<=x<="),
         (["usage", "--since", "x"], "Invalid value for '--since': 'x' is neither a span such as"),
+        (
+            ["prune", "--older-than", "999999w"],
+            "Invalid value for '--older-than': '999999w' is not between",
+        ),
+        (
+            ["usage", "--since", "0001-01-01"],
+            "Invalid value for '--since': '0001-01-01' is not between",
+        ),
+        (
+            ["prune", "--older-than", "9999-12-31"],
+            "Invalid value for '--older-than': '9999-12-31' is not between",
+        ),
     ],
 )
 def test_misuse_is_one_line_and_code_2(shell: Shell, arguments: list[str], line: str) -> None:
