@@ -7,6 +7,7 @@ outside reaches of both. All is closed in the reverse order.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sys
@@ -22,7 +23,7 @@ from starlette.types import ASGIApp
 
 from gateway.app import build_app
 from gateway.cache.caching import Caching, Shared, open_caching
-from gateway.calllog import CallLog
+from gateway.calllog import LATER_S, CallLog
 from gateway.config import Config
 from gateway.configfile import load
 from gateway.directory import Directory
@@ -101,6 +102,7 @@ class Ground:
     health: Health
     metrics: Metrics
     telemetry: Teller | None
+    log: CallLog | None
     redis: Redis | None
     limiter: Limiter
     caching: Caching | None
@@ -131,6 +133,7 @@ async def _open_ground(setting: Setting, visits: Visits, stack: AsyncExitStack) 
         health=Health(config.health),
         metrics=metrics,
         telemetry=telemetry,
+        log=_log(config, stack),
         redis=redis,
         limiter=_limiter(redis, metrics, stack),
         caching=await open_caching(config, (), home, redis, stack, shared),
@@ -162,6 +165,14 @@ def _limiter(redis: Redis | None, metrics: Metrics, stack: AsyncExitStack) -> Li
     stack.push_async_callback(limiter.aclose)
     metrics.slots.set_function(lambda: limiter.slots() + memory.slots())
     return limiter
+
+
+def _log(config: Config, stack: AsyncExitStack) -> CallLog | None:
+    if config.server.log != "json":
+        return None
+    log = CallLog(sys.stderr.buffer, partial(asyncio.get_running_loop().call_later, LATER_S))
+    stack.callback(log.flush)
+    return log
 
 
 def _show(metrics: Metrics, store: Store, config: Config) -> None:
@@ -218,8 +229,8 @@ def _workshop(ground: Ground) -> Workshop:
 def _sinks(ground: Ground) -> list[Sink]:
     store = ground.store
     sinks: list[Sink] = [lambda _, record: store.accounts.record(record), ground.metrics.call_ended]
-    if ground.setting.config.server.log == "json":
-        sinks.append(CallLog(sys.stderr.buffer).call_ended)
+    if ground.log is not None:
+        sinks.append(ground.log.call_ended)
     if ground.telemetry is not None:
         sinks.append(ground.telemetry.call_ended)
     return sinks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 
 import orjson
 
@@ -99,3 +100,23 @@ def test_a_log_that_is_not_read_holds_nothing_up_and_says_later_what_it_lost() -
         lost, last = pipe.read().splitlines()
     assert orjson.loads(lost) == {"event": "lost", "calls": 1000 - written}
     assert orjson.loads(last)["event"] == "call"
+
+
+def test_lines_are_gathered_and_written_together_in_order() -> None:
+    out, later = io.BytesIO(), list[Callable[[], None]]()
+    log = CallLog(out, later.append)
+    for number in range(100):
+        asked = call(body={"model": f"m{number}"})
+        log.call_ended(asked, call_record(asked, 200, None))
+    assert out.getvalue() == b""
+    (flush,) = later
+    flush()
+    models = [orjson.loads(text)["model"] for text in out.getvalue().splitlines()]
+    assert models == [f"m{number}" for number in range(100)]
+    asked = call()
+    log.call_ended(asked, call_record(asked, 200, None))
+    assert len(later) == 2
+    log.flush()
+    assert len(out.getvalue().splitlines()) == 101
+    later[1]()  # there is nothing left to write
+    assert len(out.getvalue().splitlines()) == 101
