@@ -29,4 +29,6 @@ CREATE TABLE charge_reservations (
     period_start_ms BIGINT NOT NULL,
     nano_usd BIGINT NOT NULL,
     PRIMARY KEY (charge_id, budget_id)
-);
+)
+--sqlite: WITHOUT ROWID
+;
