@@ -45,10 +45,14 @@ async def failure(
     answer: Answer,
     *,
     stream: bool = True,
-    limits: Limits = QUICK,
+    limits: Limits | None = None,
     **body: Any,
 ) -> tuple[UpstreamFailure, str, Upstream]:
-    """The failure of one attempt, the text that came before it, and who was asked."""
+    """The failure of one attempt, the text that came before it, and who was asked.
+
+    Without `limits`, only an answer that hangs meets one.
+    """
+    limits = limits or (QUICK if Step.HANG in answer.parts else Limits())
     texts: list[str] = []
     async with Upstream(answer) as upstream:
         attempt = call(target(wire, upstream.url, limits), stream=stream, **body)
